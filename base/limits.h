@@ -1,0 +1,74 @@
+/* limits.h - every bound in one place, with the reason for its size. */
+#ifndef TD_BASE_LIMITS_H
+#define TD_BASE_LIMITS_H
+
+/* JSON from requests. cJSON needs about 80 bytes a node: 200 k nodes are 16 MB for one request. */
+#define TD_JSON_DEPTH_MAX 64
+#define TD_JSON_NODES_MAX 200000
+/* JSON from model files: tokenizer.json of a 256 k vocabulary has about a million nodes. */
+#define TD_JSON_FILE_NODES_MAX 8000000
+
+/* Model files (GGUF, safetensors, configuration). */
+#define TD_MODEL_TENSORS_MAX 1000000
+#define TD_MODEL_DIMS_MAX 8
+#define TD_MODEL_NAME_MAX 256
+#define TD_MODEL_KV_MAX 1000000
+#define TD_MODEL_ARRAY_MAX 16000000        // elements of one metadata array; vocabularies are about 256 k
+#define TD_MODEL_STRINGS_BYTES_MAX (64u << 20)
+#define TD_MODEL_HEADER_BYTES_MAX (100u << 20)
+#define TD_MODEL_SHARDS_MAX 1024
+#define TD_MODEL_LAYERS_MAX 512
+#define TD_MODEL_HIDDEN_MAX 65536
+#define TD_MODEL_FFN_MAX 1048576
+#define TD_MODEL_HEADS_MAX 1024
+#define TD_MODEL_HEAD_DIM_MAX 512
+#define TD_MODEL_VOCAB_MAX 2000000
+#define TD_MODEL_CTX_MAX (16 << 20)
+
+/* Reductions: canonical K chunks of a matrix product (DECISIONS of numerics: 8 on CPUs). */
+#define TD_K_CHUNKS_MAX 8
+
+/* KV cache. */
+#define TD_KV_GROUPS_MAX 64
+#define TD_KV_BLOCK_TOK_MAX 1024
+#define TD_KV_HASH_UNIT_TOK 16             // tokens per hash-chain link, everywhere
+
+/* Engine. */
+#define TD_THREADS_MAX 512
+#define TD_SEQS_MAX 4096                   // requests in one step
+#define TD_BATCH_TOK_MAX 65536             // tokens in one step
+#define TD_CHOICES_MAX 16                  // n
+#define TD_STOP_STRINGS_MAX 16
+#define TD_STOP_STRING_BYTES_MAX 256
+#define TD_STOP_IDS_MAX 64
+#define TD_LOGPROBS_MAX 20
+#define TD_LOGIT_BIAS_MAX 1024
+#define TD_BAD_WORDS_MAX 64
+#define TD_BAD_WORD_TOK_MAX 16
+#define TD_ALLOWED_IDS_MAX 65536
+
+/* HTTP. */
+#define TD_HTTP_HEADER_BYTES_MAX (32u << 10)
+#define TD_HTTP_HEADERS_MAX 100
+#define TD_HTTP_URI_BYTES_MAX (8u << 10)
+#define TD_HTTP_BODY_BYTES_MAX (16u << 20)
+#define TD_HTTP_CONNECTIONS_MAX 4096
+#define TD_HTTP_HEADER_SECONDS 10
+#define TD_HTTP_BODY_SECONDS 60
+#define TD_HTTP_BODY_BYTES_PER_SECOND_MIN 1024
+#define TD_HTTP_REQUEST_SECONDS 600
+#define TD_HTTP_STALL_SECONDS 60           // a stream that accepts no byte for this long is closed
+#define TD_HTTP_STREAM_BYTES_MAX (1u << 20)
+#define TD_MESSAGES_MAX 4096
+#define TD_CONTENT_PARTS_MAX 1024
+#define TD_TOOLS_MAX 128
+#define TD_TOOL_BYTES_MAX (64u << 10)
+
+/* Chat templates. */
+#define TD_JINJA_STEPS_MAX 1000000
+#define TD_JINJA_DEPTH_MAX 64
+#define TD_JINJA_OUT_BYTES_MAX (32u << 20)
+#define TD_JINJA_RANGE_MAX 100000
+#define TD_JINJA_SOURCE_BYTES_MAX (1u << 20)
+
+#endif

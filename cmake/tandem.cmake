@@ -1,0 +1,34 @@
+# td_library(NAME DEPS ...): the static library of one folder. Its headers are included as "folder/x.h" through a
+# private link farm that holds only this folder, and what it may see is exactly what it links.
+set(TD_WARNINGS -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+    -Wpointer-arith -Wno-format-truncation -Werror)
+
+function(td_include_farm NAME)
+  set(farm ${CMAKE_BINARY_DIR}/include/${NAME})
+  file(MAKE_DIRECTORY ${farm})
+  if(NOT EXISTS ${farm}/${NAME})
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${NAME} ${farm}/${NAME} SYMBOLIC)
+  endif()
+  set(TD_FARM ${farm} PARENT_SCOPE)
+endfunction()
+
+function(td_library NAME)
+  cmake_parse_arguments(L "" "" "DEPS;SOURCES" ${ARGN})
+  if(NOT L_SOURCES)
+    file(GLOB L_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  endif()
+  add_library(${NAME} STATIC ${L_SOURCES})
+  td_include_farm(${NAME})
+  target_include_directories(${NAME} PUBLIC ${TD_FARM})
+  target_link_libraries(${NAME} PUBLIC ${L_DEPS})
+  target_compile_options(${NAME} PRIVATE $<$<COMPILE_LANGUAGE:C>:${TD_WARNINGS}>)
+endfunction()
+
+# td_unit_test(NAME LIBS): tests/unit/NAME.c, a cmocka program and a ctest of its own.
+function(td_unit_test NAME)
+  add_executable(test_${NAME} ${CMAKE_CURRENT_SOURCE_DIR}/${NAME}.c)
+  target_link_libraries(test_${NAME} PRIVATE ${ARGN} PkgConfig::CMOCKA)
+  target_compile_options(test_${NAME} PRIVATE -Wall -Wextra -Werror)
+  target_compile_definitions(test_${NAME} PRIVATE TD_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
+  add_test(NAME unit_${NAME} COMMAND test_${NAME})
+endfunction()

@@ -1,0 +1,2 @@
+td_unit_test(base_json base)
+td_unit_test(base_misc base)
