@@ -17,6 +17,7 @@
 #define TD_MODEL_STRINGS_BYTES_MAX (64u << 20)
 #define TD_MODEL_HEADER_BYTES_MAX (100u << 20)
 #define TD_MODEL_SHARDS_MAX 1024
+#define TD_MODEL_ALIGN_MAX (1u << 20)      // of tensor data; files in the wild use 32
 #define TD_MODEL_LAYERS_MAX 512
 #define TD_MODEL_HIDDEN_MAX 65536
 #define TD_MODEL_FFN_MAX 1048576

@@ -1,8 +1,9 @@
 /* gguf.h - reads GGUF v2 and v3 files, split ones too: metadata, tensor directory, ranged tensor reads.
  *
  * gguf_open() checks everything once (magic, version, counts, types, sizes and offsets by checked arithmetic, names,
- * UTF-8 of strings, alignment) and refuses a bad file with what is wrong and where: TD_E_MODEL. After that the
- * accessors cannot fail on content; they return NULL or the default for a missing key or another type.
+ * UTF-8 of keys, names and single strings, alignment) and refuses a bad file with what is wrong and where: TD_E_MODEL.
+ * Elements of string arrays may be any bytes, since some vocabularies hold raw ones. After that the accessors cannot
+ * fail on content; they return NULL, 0 or the default for a missing key, another type or an index out of range.
  * All strings and arrays live as long as the gguf. Read-only after open: any thread. */
 #ifndef TD_MODEL_GGUF_H
 #define TD_MODEL_GGUF_H
@@ -33,6 +34,10 @@ typedef struct gguf_tensor {
     uint32_t part;           // which file of a split model
     uint64_t offset;         // absolute in that file
 } gguf_tensor;
+
+/* Name of a tensor type, NULL when unknown to us; its block: `elems` values in `bytes` bytes. */
+const char *gguf_type_name(uint32_t ggml_type);
+bool gguf_type_block(uint32_t ggml_type, uint32_t *elems, uint32_t *bytes);
 
 /* path: the file, or the first part of a split model (its sisters are found by name beside it). */
 td_rc gguf_open(const char *path, gguf **out, td_err *err);
