@@ -229,6 +229,8 @@ const char *gguf_key_at(const gguf *g, size_t i, gguf_type *type)
     return g->head.kv[i].key;
 }
 
+bool gguf_has(const gguf *g, const char *key) { return gguf_head_find(&g->head, key) != NULL; }
+
 const char *gguf_get_str(const gguf *g, const char *key)
 {
     const gguf_kv *kv = gguf_head_find(&g->head, key);

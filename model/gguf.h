@@ -56,6 +56,7 @@ td_rc gguf_read(const gguf *g, const gguf_tensor *t, uint64_t offset, void *out,
 
 size_t gguf_key_count(const gguf *g);
 const char *gguf_key_at(const gguf *g, size_t i, gguf_type *type);
+bool gguf_has(const gguf *g, const char *key);
 const char *gguf_get_str(const gguf *g, const char *key);              // NULL when missing or not a string
 int64_t gguf_get_int(const gguf *g, const char *key, int64_t dflt);    // any integer type or bool
 double gguf_get_num(const gguf *g, const char *key, double dflt);      // any number type
