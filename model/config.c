@@ -1,16 +1,11 @@
 /* The parts of a model's configuration that do not depend on the kind of file it came from. */
 #include "model/config.h"
 
-#include "base/arena.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "model/config_build.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { JSON_BYTES_MAX = 16 << 20, PATH_BYTES_MAX = 4096 };
 
 static const char *const family_names[FAMILY_COUNT] = {
 #define X(name, text, hf, gguf_arch) text,
@@ -149,27 +144,4 @@ td_rc config_finish(model_config *c, const char *where, td_err *err)
         return td_fail(err, TD_E_UNSUPPORTED, "%s: more than %d different attention windows", where,
                        MODEL_KV_GROUPS_MAX);
     return TD_OK;
-}
-
-td_rc config_read_json(const char *path, const char *file, td_json **out, td_err *err)
-{
-    char joined[PATH_BYTES_MAX];
-    int n = snprintf(joined, sizeof joined, "%s%s%s", path, file ? "/" : "", file ? file : "");
-    if (n < 0 || n >= PATH_BYTES_MAX)
-        return td_fail(err, TD_E_USAGE, "the path %.60s… is too long", path);
-    char *text;
-    size_t len;
-    td_rc rc = td_file_read(joined, JSON_BYTES_MAX, &text, &len, err);
-    if (rc != TD_OK)
-        return rc;
-    rc = td_json_parse(text, len, &td_json_file_limits, out, err);
-    td_free(text);
-    if (rc == TD_E_INPUT) { // bad JSON is the client's fault elsewhere; here it is the model's
-        rc = TD_E_MODEL;
-        if (err)
-            err->rc = rc;
-    }
-    if (rc != TD_OK)
-        td_err_prefix(err, "%s", joined);
-    return rc;
 }

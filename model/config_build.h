@@ -27,7 +27,4 @@ float config_embed_scale(int32_t hidden, model_dtype dtype);
 /* "llama, mistral, …" for messages. */
 const char *config_family_list(void);
 
-/* Reads and parses path, or path/file where file is given. Bad JSON is TD_E_MODEL. The caller frees *out. */
-td_rc config_read_json(const char *path, const char *file, td_json **out, td_err *err);
-
 #endif

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "model/config_build.h"
+#include "model/json_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -402,7 +403,7 @@ td_rc model_config_from_json(const td_json *root, const char *where, model_confi
 td_rc model_config_from_hf(const char *path, model_config *c, td_err *err)
 {
     td_json *root;
-    td_rc rc = config_read_json(path, td_dir_exists(path) ? "config.json" : NULL, &root, err);
+    td_rc rc = model_json_read(path, td_dir_exists(path) ? "config.json" : NULL, &root, err);
     if (rc != TD_OK)
         return rc;
     rc = model_config_from_json(root, path, c, err);

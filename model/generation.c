@@ -2,6 +2,7 @@
  * other servers do_sample has no say: a request without a temperature gets the author's. */
 #include "base/file.h"
 #include "model/config_build.h"
+#include "model/json_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -76,7 +77,7 @@ td_rc model_generation_from_hf(const char *dir, model_generation *out, td_err *e
     if (n < 0 || (size_t)n >= sizeof path || !td_file_exists(path))
         return TD_OK;
     td_json *root;
-    td_rc rc = config_read_json(path, NULL, &root, err);
+    td_rc rc = model_json_read(path, NULL, &root, err);
     if (rc != TD_OK)
         return rc;
     rc = read_all(root, out, err);
