@@ -62,6 +62,9 @@ void cpu_pool_close(cpu_pool *p);
 /* Runs fn over tiles [0, tile_count); returns when all are done. One caller at a time. A single tile, or one thread,
  * runs in the caller without waking anyone. */
 void cpu_pool_run(cpu_pool *p, cpu_tile_fn fn, const void *args, int64_t tile_count);
+/* Index of the calling compute thread, [0, thread_count): the pool sets it in each worker before its first tile, and it
+ * is 0 everywhere else. Tile functions that need memory of their own find it by this. */
+extern _Thread_local int32_t cpu_thread_index;
 /* Sets flush-to-zero and denormals-are-zero on the calling thread; every compute thread does, the engine's too. */
 void cpu_fp_setup(void);
 

@@ -1,0 +1,47 @@
+#include "kernels/device.h"
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/threads.h"
+
+#include <string.h>
+
+static bool is_v3(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+td_rc kern_dev_open(const kern_dev_opts *o, kern_dev **out, td_err *err)
+{
+    const char *device = o->device ? o->device : "auto", *isa = o->cpu_isa ? o->cpu_isa : "auto";
+    if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
+        return td_fail_param(err, TD_E_DEVICE, "device", "no device '%s'; this build has: auto cpu", device);
+    if (!is_v3())
+        return td_fail(err, TD_E_DEVICE, "this CPU lacks AVX2, FMA, F16C or BMI2; x86-64-v3 is needed");
+    if (o->threads < 0 || o->threads > TD_THREADS_MAX)
+        return td_fail_param(err, TD_E_USAGE, "threads", "%d compute threads; 0 to %d are possible", o->threads,
+                             TD_THREADS_MAX);
+    return cpu_dev_open(isa, o->threads ? o->threads : kern_thread_default(), out, err);
+}
+
+void kern_dev_close(kern_dev *dev)
+{
+    if (dev)
+        dev->ops->close(dev);
+}
+
+void kern_dev_describe(td_buf *out)
+{
+    if (!is_v3()) {
+        td_buf_str(out, "none");
+        return;
+    }
+    const cpu_level *levels[CPU_LEVELS_MAX];
+    int count = cpu_levels(levels);
+    for (int i = 1; i < count; i++)
+        td_buf_fmt(out, "%s%s", i > 1 ? " " : "", levels[i]->name);
+    if (__builtin_cpu_supports("avx512bf16"))
+        td_buf_str(out, " avx512bf16");
+}
+
+int32_t kern_thread_default(void) { return cpu_threads_default(""); }
