@@ -3,12 +3,20 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/threads.h"
 
+#include <cpuid.h>
 #include <string.h>
+
+/* F16C by CPUID itself, since clang 14 has no name for it. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
 
 static bool is_v3(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-           __builtin_cpu_supports("bmi2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+           has_f16c();
 }
 
 td_rc kern_dev_open(const kern_dev_opts *o, kern_dev **out, td_err *err)
