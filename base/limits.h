@@ -29,6 +29,9 @@
 /* Reductions: canonical K chunks of a matrix product (DECISIONS of numerics: 8 on CPUs). */
 #define TD_K_CHUNKS_MAX 8
 
+/* Configuration file of the command line: hand-written, a few hundred lines. */
+#define TD_CONFIG_BYTES_MAX (1u << 20)
+
 /* KV cache. */
 #define TD_KV_GROUPS_MAX 64
 #define TD_KV_BLOCK_TOK_MAX 1024

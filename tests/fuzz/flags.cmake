@@ -1,0 +1,1 @@
+td_fuzz(flags_config base)

@@ -1,0 +1,1 @@
+td_unit_test(base_flags base)
