@@ -68,4 +68,59 @@ static inline float kern_gelu_tanh(float x)
     return 0.5f * x * (1.0f + kern_tanh(inner));
 }
 
+/* ln(x) in double steps: m in [sqrt(1/2), sqrt(2)) times 2^e, then 2 atanh((m - 1) / (m + 1)) by its series, whose rest is
+ * below 1e-18. 0 gives -inf, less or NaN gives NaN. Within 2 ulp of double; kern_log is that, rounded to float. */
+static inline double kern_log_wide(double x)
+{
+    uint64_t u;
+    memcpy(&u, &x, 8);
+    if (!(x > 0.0) || u >= 0x7ff0000000000000u)
+        return x == 0.0 ? -__builtin_inf() : x > 0.0 ? x : __builtin_nan("");
+    int32_t e = (int32_t)(u >> 52) - 1023;
+    u = (u & 0x000fffffffffffffu) | 0x3ff0000000000000u;
+    double m, sum = 1.0 / 23.0;
+    memcpy(&m, &u, 8);
+    if (m > 1.4142135623730951) {
+        m *= 0.5;
+        e++;
+    }
+    double s = (m - 1.0) / (m + 1.0), z = s * s;
+    for (int k = 21; k >= 3; k -= 2)
+        sum = __builtin_fma(sum, z, 1.0 / k);
+    return __builtin_fma(e, 0.69314718055994531, __builtin_fma(2.0 * s * z, sum, 2.0 * s));
+}
+
+static inline float kern_log(float x) { return (float)kern_log_wide(x); }
+
+/* Sine and cosine of |x| <= 2^24, to 1e-15. n = round(x / (pi/2)); x - n pi/2 in two parts, where the first difference is
+ * exact in a fused step; then Taylor series on [-pi/4, pi/4], whose rest is below 1e-18; then the quadrant. */
+#define KERN_2_PI 0.63661977236758134
+#define KERN_PI_2_HI 1.5707963267948966
+#define KERN_PI_2_LO 6.1232339957367660e-17
+#define KERN_SIN_COS_MAGIC 6755399441055744.0 // 1.5 * 2^52
+/* X(k): coefficients of z^k, z = r², from the highest; sin = r + r z S, cos = 1 - z / 2 + z² C. */
+#define KERN_SIN_SERIES(X) X(1.0 / 355687428096000.0) X(-1.0 / 1307674368000.0) X(1.0 / 6227020800.0) \
+    X(-1.0 / 39916800.0) X(1.0 / 362880.0) X(-1.0 / 5040.0) X(1.0 / 120.0) X(-1.0 / 6.0)
+#define KERN_COS_SERIES(X) X(-1.0 / 6402373705728000.0) X(1.0 / 20922789888000.0) X(-1.0 / 87178291200.0) \
+    X(1.0 / 479001600.0) X(-1.0 / 3628800.0) X(1.0 / 40320.0) X(-1.0 / 720.0) X(1.0 / 24.0)
+
+static inline void kern_sin_cos(double x, double *sin, double *cos)
+{
+    double t = __builtin_fma(x, KERN_2_PI, KERN_SIN_COS_MAGIC), n = t - KERN_SIN_COS_MAGIC, s = 0.0, c = 0.0;
+    uint64_t quadrant;
+    memcpy(&quadrant, &t, 8);
+    double r = __builtin_fma(-n, KERN_PI_2_LO, __builtin_fma(-n, KERN_PI_2_HI, x)), z = r * r;
+#define X(k) s = __builtin_fma(s, z, k);
+    KERN_SIN_SERIES(X)
+#undef X
+#define X(k) c = __builtin_fma(c, z, k);
+    KERN_COS_SERIES(X)
+#undef X
+    s = __builtin_fma(r * z, s, r);
+    c = __builtin_fma(z * z, c, __builtin_fma(-0.5, z, 1.0));
+    double a = quadrant & 1 ? c : s, b = quadrant & 1 ? s : c;
+    *sin = quadrant & 2 ? -a : a;
+    *cos = (quadrant + 1) & 2 ? -b : b;
+}
+
 #endif

@@ -36,6 +36,9 @@ typedef struct cpu_level {
 CPU_OPS(X)
 #undef X
 
+/* cpu_attention_tiles() also writes the call's plan into its scratch, and cpu_attn_merge_tiles() reads it: first the one,
+ * then the attention tiles, then the other and, where it is not 0, the attn_merge tiles. */
+
 /* Sizes and copies behind the operation table's entries of the same names. */
 size_t cpu_kv_layer_bytes(kern_kv_type type, int32_t heads, int32_t head_dim, int32_t block_tok);
 void cpu_kv_copy(kern_dev *dev, const kern_kv_layer *kv, int32_t dst, int32_t src, int32_t tok_count);

@@ -1,0 +1,3 @@
+#include "kernels/cpu/cpu.h"
+
+void cpu_level_avx512_attn(cpu_level *l) { (void)l; }

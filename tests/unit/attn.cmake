@@ -1,0 +1,2 @@
+td_unit_test(kern_math kernels m)
+td_unit_test(kern_attn kernels m)

@@ -1,0 +1,127 @@
+/* Attention against a plain softmax in double, and against itself in other batches, splits and page orders. */
+#include "attn_world.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+// cmocka wants the three above first
+#include <cmocka.h>
+
+static const cpu_level *levels[CPU_LEVELS_MAX];
+static int level_count;
+
+/* Largest difference from softmax(q·k) v in double, over keys and values before rounding to the cache's type. */
+static double worst_error(const attn_world *w)
+{
+    const attn_shape *s = &w->shape;
+    int32_t D = s->head_dim, G = s->q_heads / s->kv_heads, kv_step = 2 * s->kv_heads * D;
+    double worst = 0.0, *p = world_alloc((size_t)w->page_max * (size_t)s->block_tok * 8);
+    for (int32_t t = 0; t < w->batch.tok_count; t++)
+        for (int32_t h = 0; h < s->q_heads; h++) {
+            const float *q = w->q + (t * s->q_heads + h) * D, *kv = w->kv[w->row[t]] + h / G * D;
+            int32_t k0 = s->window > 0 ? TD_MAX(w->pos[t] - s->window + 1, 0) : 0;
+            double sum = 0.0;
+            for (int32_t k = k0; k <= w->pos[t]; k++) {
+                double dot = 0.0;
+                for (int32_t d = 0; d < D; d++)
+                    dot += (double)q[d] * (double)kv[(int64_t)k * kv_step + d];
+                dot *= (double)s->scale;
+                dot = s->softcap > 0.0f ? (double)s->softcap * tanh(dot / (double)s->softcap) : dot;
+                sum += p[k] = exp(dot);
+            }
+            for (int32_t d = 0; d < D; d++) {
+                double o = 0.0;
+                for (int32_t k = k0; k <= w->pos[t]; k++)
+                    o += p[k] * (double)kv[(int64_t)k * kv_step + s->kv_heads * D + d];
+                double err = fabs(o / sum - (double)w->out[(t * s->q_heads + h) * D + d]);
+                worst = err > worst || err != err ? err : worst;
+            }
+        }
+    free(p);
+    return worst;
+}
+
+static void test_oracle(void **state)
+{
+    (void)state;
+    static const attn_row rows[] = {{3, 3}, {1, 70}, {5, 200}, {1, 1}, {40, 1090}, {1, 2050}};
+    static const double limit[KV_TYPES] = {2e-6, 3e-3, 2.5e-2, 5e-2};
+    for (int i = 0; i < level_count; i++)
+        for (int type = 0; type < KV_TYPES; type++)
+            for (int variant = 0; variant < 3; variant++) {
+                attn_shape s = {.q_heads = 4, .kv_heads = 2, .head_dim = variant == 2 ? 96 : 32, .block_tok = 16 << variant,
+                                .window = variant == 1 ? 100 : 0, .type = (kern_kv_type)type, .scale = 0.2f,
+                                .softcap = variant == 2 ? 5.0f : 0.0f};
+                attn_world w;
+                world_open(&w, &s, rows, TD_COUNT(rows), levels[i], 7);
+                world_run(&w, levels[i]);
+                double err = worst_error(&w);
+                if (!(err < limit[type]))
+                    fail_msg("%s %s variant %d: error %g", levels[i]->name, kern_kv_type_names[type], variant, err);
+                world_close(&w);
+            }
+}
+
+/* One token alone, split over its chunks, against the same token as the last of a long unsplit row. */
+static void test_split(void **state)
+{
+    (void)state;
+    static const attn_row whole[] = {{600, 5000}}, alone[] = {{1, 5000}}, few[] = {{7, 5000}};
+    for (int i = 0; i < level_count; i++)
+        for (int32_t window = 0; window <= 3000; window += 3000) {
+            attn_shape s = {.q_heads = 2, .kv_heads = 1, .head_dim = 16, .block_tok = 16, .window = window,
+                            .type = KV_F16, .scale = 0.5f};
+            attn_world a, b, c;
+            world_open(&a, &s, whole, 1, levels[i], 1);
+            world_open(&b, &s, alone, 1, levels[i], 1);
+            world_open(&c, &s, few, 1, levels[i], 1);
+            size_t row = 2 * 16, bytes = row * sizeof(float);
+            memcpy(b.q, a.q + 599 * row, bytes);
+            memcpy(c.q, a.q + 593 * row, 7 * bytes);
+            world_run(&a, levels[i]);
+            assert_int_equal(cpu_attn_merge_tiles(&a.args), 0);
+            world_run(&b, levels[i]);
+            assert_int_equal(cpu_attn_merge_tiles(&b.args), 1);
+            world_run(&c, levels[i]);
+            assert_int_equal(cpu_attn_merge_tiles(&c.args), 7);
+            assert_memory_equal(b.out, a.out + 599 * row, bytes);
+            assert_memory_equal(c.out, a.out + 593 * row, 7 * bytes);
+            world_close(&a);
+            world_close(&b);
+            world_close(&c);
+        }
+}
+
+/* An infinite value among the keys or values of later tokens reaches no earlier query. */
+static void test_masked(void **state)
+{
+    (void)state;
+    static const attn_row rows[] = {{20, 90}};
+    for (int i = 0; i < level_count; i++)
+        for (int part = 0; part < 2; part++) {
+            attn_shape s = {.q_heads = 6, .kv_heads = 2, .head_dim = 64, .block_tok = 16, .type = KV_F32, .scale = 0.125f};
+            attn_world a, b;
+            world_open(&a, &s, rows, 1, levels[i], 3);
+            world_open(&b, &s, rows, 1, levels[i], 3);
+            for (int32_t d = 0; d < 64; d++)
+                b.kv[0][80 * 256 + part * 128 + d] = d & 1 ? NAN : INFINITY;
+            world_store(&b, levels[i]);
+            world_run(&a, levels[i]);
+            world_run(&b, levels[i]);
+            size_t row = 6 * 64;
+            assert_memory_equal(a.out, b.out, 10 * row * sizeof(float)); // positions 70 to 79
+            assert_true(isnan(b.out[10 * row + 1]));
+            assert_memory_equal(a.out + 10 * row + 3 * 64, b.out + 10 * row + 3 * 64, 3 * 64 * sizeof(float));
+            world_close(&a);
+            world_close(&b);
+        }
+}
+
+int main(void)
+{
+    level_count = cpu_levels(levels);
+    cpu_fp_setup();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_oracle), cmocka_unit_test(test_split),
+                                       cmocka_unit_test(test_masked)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
