@@ -145,6 +145,8 @@ typedef struct kern_sample_row {
     const kern_sample_adj *adj;  // [adj_count]
     int32_t adj_count;
     const uint32_t *mask;        // [ceil(V / 32)] bit set = allowed, or NULL
+    bool given;                  // no draw: the token is given_id, and only its log probability is wanted
+    int32_t given_id;
     int32_t top_n;               // log probabilities wanted beside the token's own, ≤ TD_LOGPROBS_MAX
     bool want_logprob;
 } kern_sample_row;

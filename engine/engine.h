@@ -1,0 +1,71 @@
+/* engine.h - the engine's parts; private to engine/. Who writes what: the engine thread everything from `sched` on, any
+ * thread what stands under "shared" while it holds the lock. */
+#ifndef TD_ENGINE_ENGINE_H
+#define TD_ENGINE_ENGINE_H
+
+#include "engine/batch.h"
+#include "engine/metrics.h"
+#include "engine/sched.h"
+#include "engine/tandem.h"
+#include "model/chat.h"
+#include "model/model.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct td_engine {
+    td_engine_opts opts;
+    td_engine_info info;
+    td_arena arena;            // strings of info
+    uint64_t seed;             // of seeds for requests that bring none
+
+    /* constant after open: any thread reads */
+    gguf *gguf;                // NULL for a directory, and after loading
+    tokenizer *tok;            // NULL: the model speaks token ids only
+    chat_template *chat;       // NULL where there is no tokenizer
+    model_generation generation;
+    kern_dev *dev;
+    model *model;
+
+    /* engine thread */
+    kv_pool *pool;
+    kern_kv_layer *kv_layers;  // [L]
+    sched sched;
+    batch batch;
+    model_step step;
+    float *logits;             // [logit_rows][V]
+    int32_t logit_rows;
+    void *sample_scratch;
+    void *step_mem;
+    size_t step_bytes;
+    metrics metrics;
+    td_request *touched;       // requests with news for their callers, until the end of the step
+
+    /* shared */
+    pthread_t thread;
+    bool thread_started;
+    pthread_mutex_t lock;      // inbox, stop
+    pthread_cond_t wake;
+    td_request *inbox_head, *inbox_tail;
+    bool stop;
+    atomic_bool draining;
+    atomic_int queued;         // submitted, not yet running
+    atomic_int live;           // submitted, not yet ended
+    atomic_int cancels;        // cancels asked for since the loop last looked
+    atomic_int step_open;      // requests of the running step that are not cancelled
+    atomic_int step_cancel;    // the running step's cancel word: set when step_open reaches 0
+    atomic_ullong order;       // arrivals
+    atomic_ullong step_ns;     // when the loop last advanced
+};
+
+/* plan.c: how much memory what gets; opens the pool and reserves the step's memory. */
+td_rc engine_plan(td_engine *e, td_err *err);
+void engine_unplan(td_engine *e);
+/* step.c: one step over the scheduler's plan: batch, forward, sampling, events. */
+void engine_step(td_engine *e);
+/* loop.c */
+void *engine_thread(void *engine);
+td_rc engine_submit(td_engine *e, td_request *r, td_err *err);
+void engine_cancel(td_engine *e, td_request *r);
+
+#endif

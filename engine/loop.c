@@ -1,0 +1,133 @@
+/* The engine thread: takes what arrived, forgets what was cancelled or is late, steps, and sleeps when there is nothing
+ * to do: no timer runs while the engine is idle. */
+#include "engine/engine.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "engine/emit.h"
+
+#include <time.h>
+
+td_rc engine_submit(td_engine *e, td_request *r, td_err *err)
+{
+    if (atomic_load(&e->draining))
+        return td_fail(err, TD_E_UNAVAILABLE, "the server is draining and takes no new requests");
+    if (atomic_fetch_add(&e->queued, 1) >= e->info.max_num_queued + e->info.max_num_seqs) {
+        atomic_fetch_sub(&e->queued, 1);
+        return td_fail(err, TD_E_BUSY, "the queue of %d requests is full; try again later", e->info.max_num_queued);
+    }
+    atomic_fetch_add(&e->live, 1);
+    atomic_fetch_add(&r->refs, 1); // the engine's
+    pthread_mutex_lock(&e->lock);
+    if (e->inbox_tail)
+        e->inbox_tail->inbox_next = r;
+    else
+        e->inbox_head = r;
+    e->inbox_tail = r;
+    pthread_cond_signal(&e->wake);
+    pthread_mutex_unlock(&e->lock);
+    return TD_OK;
+}
+
+static void take_inbox(td_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    td_request *r = e->inbox_head;
+    e->inbox_head = e->inbox_tail = NULL;
+    pthread_mutex_unlock(&e->lock);
+    while (r) {
+        td_request *next = r->inbox_next;
+        sched_add(&e->sched, &r->seqs[0]);
+        r = next;
+    }
+}
+
+/* Ends the requests of a list that `late` picks. Restarts after each, since ending one may unlink its sisters. */
+static void end_some(td_engine *e, seq_list *l, bool (*pick)(const td_request *, uint64_t), uint64_t now, td_rc rc,
+                     const char *message)
+{
+    for (seq *q = l->head; q;) {
+        if (!q->req->ended && pick(q->req, now)) {
+            emit_end(e, q->req, rc, message);
+            q = l->head;
+        } else {
+            q = q->next;
+        }
+    }
+}
+
+static bool was_cancelled(const td_request *r, uint64_t now)
+{
+    (void)now;
+    return atomic_load(&r->cancel);
+}
+
+static bool is_late(const td_request *r, uint64_t now) { return r->deadline_ns && now > r->deadline_ns; }
+
+static void sweep(td_engine *e)
+{
+    if (atomic_exchange(&e->cancels, 0)) {
+        end_some(e, &e->sched.running, was_cancelled, 0, TD_E_CANCELED, "canceled");
+        end_some(e, &e->sched.waiting, was_cancelled, 0, TD_E_CANCELED, "canceled");
+    }
+    uint64_t now = td_now_ns();
+    end_some(e, &e->sched.running, is_late, now, TD_E_DEADLINE, "the request's deadline passed while it was answered");
+    end_some(e, &e->sched.waiting, is_late, now, TD_E_DEADLINE, "the request's deadline passed in the queue");
+}
+
+static void note_gauges(td_engine *e)
+{
+    metrics_lock(&e->metrics);
+    e->metrics.m.running = e->sched.running.count;
+    e->metrics.m.waiting = e->sched.waiting.count;
+    metrics_unlock(&e->metrics);
+}
+
+/* Waits until there is something to do; false: the engine stops. `briefly`: something waits for blocks that operations
+ * still hold, so look again soon. */
+static bool wait_for_work(td_engine *e, bool briefly)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 5000000;
+    if (until.tv_nsec >= 1000000000)
+        until.tv_sec++, until.tv_nsec -= 1000000000;
+    pthread_mutex_lock(&e->lock);
+    int rc = 0;
+    bool busy = sched_busy(&e->sched);
+    while (!e->stop && !e->inbox_head && !atomic_load(&e->cancels) && rc == 0 && (briefly || !busy))
+        rc = briefly ? pthread_cond_timedwait(&e->wake, &e->lock, &until) : pthread_cond_wait(&e->wake, &e->lock);
+    bool go_on = !e->stop;
+    pthread_mutex_unlock(&e->lock);
+    return go_on;
+}
+
+static void end_all(td_engine *e)
+{
+    take_inbox(e);
+    while (e->sched.running.head)
+        emit_end(e, e->sched.running.head->req, TD_E_CANCELED, "the engine was closed");
+    while (e->sched.waiting.head)
+        emit_end(e, e->sched.waiting.head->req, TD_E_CANCELED, "the engine was closed");
+    emit_flush(e);
+}
+
+void *engine_thread(void *engine)
+{
+    td_engine *e = engine;
+    bool stuck = false;
+    while (wait_for_work(e, stuck)) {
+        atomic_store(&e->step_ns, td_now_ns());
+        take_inbox(e);
+        sweep(e);
+        sched_form(&e->sched);
+        stuck = e->sched.plan_count == 0 && sched_busy(&e->sched);
+        if (e->sched.plan_count)
+            engine_step(e);
+        note_gauges(e);
+        emit_flush(e);
+    }
+    end_all(e);
+    note_gauges(e);
+    return NULL;
+}

@@ -1,0 +1,217 @@
+/* The memory plan: weights are loaded; what remains is divided between the KV cache and one step's work. Everything is
+ * reserved here, so that no step can run out of it. */
+#include "engine/engine.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KV_BYTES_DEFAULT (4ull << 30)   // as much as other servers give a CPU's cache
+#define LOGIT_BYTES (32ull << 20)       // logits of a slice of sampled rows
+enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, STEP_TOK_MAX = 2048, ROWS_MAX = 64 };
+
+static uint64_t stream_number(const char *path)
+{
+    // Files under /proc and /sys say that they are empty, so they are read as streams.
+    FILE *f = fopen(path, "re");
+    unsigned long long v = 0;
+    if (f && fscanf(f, "%llu", &v) != 1)
+        v = 0;
+    if (f)
+        fclose(f);
+    return v;
+}
+
+static uint64_t mem_available(void)
+{
+    unsigned long long kb = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1)
+            break;
+    if (f)
+        fclose(f);
+    uint64_t avail = kb ? (uint64_t)kb << 10 : 1ull << 30;
+    uint64_t limit = stream_number("/sys/fs/cgroup/memory.max"), used = stream_number("/sys/fs/cgroup/memory.current");
+    return limit > used ? TD_MIN(avail, limit - used) : avail;
+}
+
+static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
+{
+    static const struct {
+        const char *name;
+        kern_kv_type type;
+    } names[] = {{"float32", KV_F32}, {"f32", KV_F32},       {"float", KV_F32},      {"float16", KV_F16}, {"f16", KV_F16},
+                 {"half", KV_F16},    {"bfloat16", KV_BF16}, {"bf16", KV_BF16},      {"q8_0", KV_Q8_0},   {"int8", KV_Q8_0}};
+    const char *name = e->opts.kv_cache_dtype ? e->opts.kv_cache_dtype : "auto";
+    if (strcmp(name, "auto") == 0) {
+        *out = model_get_config(e->model)->dtype == MODEL_F32 ? KV_F32 : KV_BF16;
+        return TD_OK;
+    }
+    for (size_t i = 0; i < TD_COUNT(names); i++) {
+        if (strcmp(name, names[i].name) == 0) {
+            *out = names[i].type;
+            return TD_OK;
+        }
+    }
+    return td_fail_param(err, TD_E_USAGE, "kv-cache-dtype", "unknown KV type %s; use auto, float32, float16, bfloat16 or q8_0",
+                         name);
+}
+
+/* Longest sequence, in tokens, that the cache can hold alone. */
+static int32_t len_fitting(const kv_geometry *g, int64_t block_count, int32_t step_tok, int32_t len_max)
+{
+    int32_t lo = 0, hi = len_max;
+    while (lo < hi) {
+        int32_t mid = lo + (hi - lo + 1) / 2;
+        if (kv_blocks_needed(g, mid, step_tok) <= block_count)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+static td_rc plan_kv(td_engine *e, td_err *err)
+{
+    const model_config *c = model_get_config(e->model);
+    kern_kv_type type;
+    kv_geometry g;
+    int32_t window[TD_MODEL_LAYERS_MAX];
+    for (int32_t l = 0; l < c->layer_count; l++)
+        window[l] = c->layer[l].window;
+    td_rc rc = kv_type_of(e, &type, err);
+    if (rc == TD_OK)
+        rc = kv_geometry_plan(type, c->kv_heads, c->head_dim, e->opts.block_size ? e->opts.block_size : 16, window,
+                              c->layer_count, &g, err);
+    if (rc != TD_OK)
+        return rc;
+    if (type == KV_Q8_0 && c->head_dim % 32)
+        return td_fail_param(err, TD_E_UNSUPPORTED, "kv-cache-dtype", "q8_0 needs a head dim that is a multiple of 32, not %d",
+                             c->head_dim);
+    int32_t len = e->opts.max_model_len ? e->opts.max_model_len : c->ctx_max, step = e->info.max_num_batched_tokens;
+    if (len > c->ctx_max)
+        return td_fail_param(err, TD_E_USAGE, "max-model-len", "%d tokens are beyond the model's context of %d", len, c->ctx_max);
+    uint64_t block = kv_block_bytes(e->dev, &g), bytes = e->opts.kv_cache_memory;
+    if (!bytes)
+        bytes = TD_MIN(KV_BYTES_DEFAULT, mem_available() / 2);
+    int64_t count = (int64_t)TD_MIN(bytes / block, (uint64_t)INT32_MAX / (uint64_t)g.block_tok);
+    // More than every sequence at full length would never be used.
+    count = TD_MIN(count, kv_blocks_needed(&g, len, step) * e->info.max_num_seqs);
+    int32_t fits = len_fitting(&g, count, step, len);
+    if (fits < g.block_tok || (e->opts.max_model_len && fits < len))
+        return td_fail_param(err, TD_E_NOMEM, "kv-cache-memory",
+                             "%llu MiB of KV cache hold %d of %d tokens; give more or lower --max-model-len",
+                             (unsigned long long)(bytes >> 20), fits, len);
+    if (fits < len)
+        td_info("the KV cache of %llu MiB holds one sequence of %d tokens; the model could do %d",
+                (unsigned long long)(bytes >> 20), fits, len);
+    e->info.max_model_len = fits;
+    e->info.block_tok = g.block_tok;
+    e->info.block_count = (int32_t)count;
+    e->info.kv_bytes = block * (uint64_t)count;
+    e->info.kv_dtype = kern_kv_type_names[type];
+    return kv_pool_open(e->dev, &g, (int32_t)count, &e->pool, err);
+}
+
+static void step_layout(td_engine *e, int32_t tok_max, td_carve *c)
+{
+    int32_t rows = e->info.max_num_seqs, len = e->info.max_model_len, bt = e->info.block_tok;
+    batch_layout(&e->batch, kv_pool_geometry(e->pool), tok_max, rows, (len + bt - 1) / bt, c);
+    e->sched.plan = td_carve_take(c, (size_t)rows, sizeof *e->sched.plan);
+    model_step_layout(e->model, tok_max, tok_max, len, c, &e->step);
+    e->logits = td_carve_take(c, (size_t)e->logit_rows * (size_t)e->info.vocab_count, sizeof(float));
+    e->sample_scratch = td_carve_take(c, e->dev->ops->sample_scratch_bytes(e->dev, ROWS_MAX, e->info.vocab_count), 1);
+    e->kv_layers = td_carve_take(c, (size_t)e->info.layer_count, sizeof *e->kv_layers);
+}
+
+static td_rc reserve_step(td_engine *e, int32_t tok_max, td_err *err)
+{
+    td_carve count = {0};
+    step_layout(e, tok_max, &count);
+    e->step_bytes = count.off;
+    e->step_mem = e->dev->ops->alloc(e->dev, count.off);
+    if (!e->step_mem)
+        return td_fail(err, TD_E_NOMEM, "not enough memory for steps of %d tokens (%zu MiB); lower --max-num-batched-tokens",
+                       tok_max, count.off >> 20);
+    td_carve bind = {.base = e->step_mem, .cap = count.off};
+    step_layout(e, tok_max, &bind);
+    for (int32_t l = 0; l < e->info.layer_count; l++)
+        kv_layer_view(e->pool, l, &e->kv_layers[l]);
+    return TD_OK;
+}
+
+static void release_step(td_engine *e)
+{
+    if (e->step_mem)
+        e->dev->ops->free(e->dev, e->step_mem, e->step_bytes);
+    e->step_mem = NULL;
+}
+
+/* Nanoseconds of a step of `tok_count` tokens of one sequence that is nobody's. */
+static uint64_t probe(td_engine *e, int32_t tok_count)
+{
+    int32_t ids[PROBE_TOK] = {0}, pages[TD_KV_GROUPS_MAX * PROBE_TOK];
+    td_request nobody = {.prompt_count = tok_count};
+    seq q = {.req = &nobody, .ids = ids, .count = tok_count, .prompt_count = tok_count, .cap = tok_count};
+    seq *plan[1] = {&q};
+    sched s;
+    sched_init(&s, e->pool, 1, tok_count, false, plan);
+    kv_table_init(&q.table, kv_pool_geometry(e->pool), PROBE_TOK, pages);
+    sched_add(&s, &q);
+    sched_form(&s);
+    batch_build(&e->batch, &s);
+    uint64_t from = td_now_ns();
+    model_forward(e->model, &e->step, &e->batch.k, e->kv_layers, kv_pool_geometry(e->pool)->layer_group);
+    uint64_t ns = td_now_ns() - from;
+    sched_remove(&s, &q);
+    return TD_MAX(ns, 1u);
+}
+
+/* What a CPU computes in 100 ms: a longer step would make decoding requests wait for a stranger's prompt. */
+static td_rc measure_step_tok(td_engine *e, td_err *err)
+{
+    td_rc rc = reserve_step(e, PROBE_TOK, err);
+    if (rc != TD_OK)
+        return rc;
+    probe(e, 1); // wakes the pool, touches the weights
+    uint64_t ns = probe(e, PROBE_TOK);
+    release_step(e);
+    uint64_t tok = (uint64_t)PROBE_TOK * 100 * TD_NS_PER_MS / ns;
+    int32_t size = STEP_TOK_MIN;
+    while (size < STEP_TOK_MAX && (uint64_t)size * 2 <= tok)
+        size *= 2;
+    e->info.max_num_batched_tokens = size;
+    return TD_OK;
+}
+
+td_rc engine_plan(td_engine *e, td_err *err)
+{
+    bool measured = e->info.max_num_batched_tokens == 0;
+    if (measured)
+        e->info.max_num_batched_tokens = STEP_TOK_MAX; // the cache is planned for the longest step
+    td_rc rc = plan_kv(e, err);
+    uint64_t rows = LOGIT_BYTES / ((uint64_t)e->info.vocab_count * sizeof(float));
+    e->logit_rows = (int32_t)TD_MAX(TD_MIN(rows, (uint64_t)ROWS_MAX), 8u);
+    if (rc == TD_OK && measured)
+        rc = measure_step_tok(e, err);
+    if (rc == TD_OK)
+        rc = reserve_step(e, e->info.max_num_batched_tokens, err);
+    if (rc != TD_OK)
+        return rc;
+    e->info.step_bytes = e->step_bytes;
+    sched_init(&e->sched, e->pool, e->info.max_num_seqs, e->info.max_num_batched_tokens, !e->opts.no_prefix_caching,
+               e->sched.plan);
+    return TD_OK;
+}
+
+void engine_unplan(td_engine *e)
+{
+    release_step(e);
+    kv_pool_close(e->pool);
+    e->pool = NULL;
+}
