@@ -8,6 +8,7 @@
 #define TD_NS_PER_S 1000000000ull
 
 uint64_t td_now_ns(void);          // monotonic
+uint64_t td_thread_cpu_ns(void);   // CPU time of the calling thread: for work budgets that other load must not shorten
 uint64_t td_wall_s(void);          // seconds since 1970
 /* Replaces the monotonic source for a whole process (tests); NULL restores the system's. */
 void td_clock_set(uint64_t (*now_ns)(void *), void *ctx);

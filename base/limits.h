@@ -26,6 +26,20 @@
 #define TD_MODEL_VOCAB_MAX 2000000
 #define TD_MODEL_CTX_MAX (16 << 20)
 
+/* Tokenizers. A text is addressed with 32 bits inside a word; a request's body is far smaller. */
+#define TD_TOK_TEXT_BYTES_MAX (256u << 20)
+#define TD_TOK_FILE_BYTES_MAX (256u << 20) // tokenizer.json of a 256 k vocabulary is 33 MB
+#define TD_TOK_PIECE_BYTES_MAX (64u << 10) // one vocabulary entry
+#define TD_TOK_MERGES_MAX 8000000
+#define TD_TOK_MARK_BYTES_MAX 64            // continuing_subword_prefix, end_of_word_suffix
+#define TD_TOK_STEPS_MAX 64                // normalizers, pre-tokenizers, decoders of one file, each
+#define TD_TOK_DEPTH_MAX 16                // Sequence inside Sequence
+#define TD_TOK_TEMPLATE_MAX 32             // ids that a post-processor puts around a text
+#define TD_TOK_REGEX_BYTES_MAX (64u << 10)
+#define TD_TOK_REGEX_MATCH_MAX 50000000u   // PCRE2 match limit of one search: a fraction of a second
+#define TD_TOK_REGEX_HEAP_KB_MAX (256u << 10)
+#define TD_TOK_GROWTH_MAX 64               // a normalizer may make a text this much longer
+
 /* Reductions: canonical K chunks of a matrix product (DECISIONS of numerics: 8 on CPUs). */
 #define TD_K_CHUNKS_MAX 8
 

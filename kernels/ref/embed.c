@@ -19,7 +19,7 @@ void ref_embed(const kern_embed_args *a, int64_t t0, int64_t t1)
             continue;
         }
         pack_row_floats(a->table, b->slots[slot], x);
-        for (int32_t k = 0; a->scale != 1.0f && k < cols; k++)
+        for (int32_t k = 0; k < cols; k++)
             x[k] *= a->scale;
     }
 }

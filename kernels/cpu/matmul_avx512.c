@@ -1,0 +1,28 @@
+/* Products with 512-bit vectors: every weight type. */
+#define VEC_BITS 512
+#include "kernels/cpu/levels.h"
+#include "kernels/cpu/matmul_float.h"
+#include "kernels/cpu/matmul_madd.h"
+
+#define FLOAT(type)                                                                                                    \
+    MM_INLINE void tile_##type(const int n, const mm_job *job, int32_t tok0) { tile_float(KT_##type, n, job, tok0); }  \
+    MM_TILES(panel_##type, tile_##type, 16)
+FLOAT(F32)
+FLOAT(F16)
+FLOAT(BF16)
+#define MADD(type, family) MADD_TILE(type, family) MM_TILES(panel_##type, tile_##type, 8)
+MADD(Q8_0, q32)
+MADD(Q4_0, q32)
+MADD(Q4_1, q32)
+MADD(Q5_0, q32)
+MADD(Q5_1, q32)
+MADD(Q4_K, k)
+MADD(Q5_K, k)
+MADD(Q6_K, k)
+
+void mm_panels_avx512(mm_level *l)
+{
+#define X(type) l->panel[KT_##type] = panel_##type;
+    X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q4_K) X(Q5_K) X(Q6_K)
+#undef X
+}

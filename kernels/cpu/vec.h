@@ -1,0 +1,80 @@
+/* vec.h - one spelling for 256-bit and 512-bit vectors, so that a register tile is written once.
+ *
+ * The including file defines VEC_BITS. V holds integers, VF floats; LANES rows of a panel fit one vector and HALVES
+ * vectors make its 16 rows. Only operations whose lanes are independent are here. */
+#ifndef TD_KERNELS_CPU_VEC_H
+#define TD_KERNELS_CPU_VEC_H
+
+#include "kernels/cpu/matmul_tile.h"
+
+enum { TILE_AHEAD = 2048 }; // bytes to prefetch ahead in a panel's codes
+
+#if VEC_BITS == 512
+typedef __m512i V;
+typedef __m512 VF;
+enum { LANES = 16, HALVES = 1, VEC_BYTES = 64 };
+#define VEC_(op) _mm512_##op
+#define v_load(p) _mm512_load_si512(p)
+#define v_and(a, b) _mm512_and_si512(a, b)
+#define v_or(a, b) _mm512_or_si512(a, b)
+#define v_zero() _mm512_setzero_si512()
+#define v_half(p) _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)(p)))
+#define v_u8_32(p) _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)(p)))
+#define v_s8_32(p) _mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)(const void *)(p)))
+#define vf_bits(v) _mm512_castsi512_ps(v)
+#else
+typedef __m256i V;
+typedef __m256 VF;
+enum { LANES = 8, HALVES = 2, VEC_BYTES = 32 };
+#define VEC_(op) _mm256_##op
+#define v_load(p) _mm256_load_si256((const __m256i *)(const void *)(p))
+#define v_and(a, b) _mm256_and_si256(a, b)
+#define v_or(a, b) _mm256_or_si256(a, b)
+#define v_zero() _mm256_setzero_si256()
+#define v_half(p) _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(const void *)(p)))
+#define v_u8_32(p) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
+#define v_s8_32(p) _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
+#define vf_bits(v) _mm256_castsi256_ps(v)
+#endif
+
+#define v_set32(x) VEC_(set1_epi32)(x)
+#define v_set16(x) VEC_(set1_epi16)(x)
+#define v_set8(x) VEC_(set1_epi8)(x)
+#define v_shl(a, n) VEC_(slli_epi32)(a, n)
+#define v_shr(a, n) VEC_(srli_epi32)(a, n)
+#define v_shlv(a, n) VEC_(sllv_epi32)(a, n) // counts of 32 and more, so negative ones, give 0
+#define v_shrv(a, n) VEC_(srlv_epi32)(a, n)
+#define v_add16(a, b) VEC_(add_epi16)(a, b)
+#define v_add32(a, b) VEC_(add_epi32)(a, b)
+#define v_sub32(a, b) VEC_(sub_epi32)(a, b)
+#define v_maddubs(u, s) VEC_(maddubs_epi16)(u, s)
+#define v_madd(a, b) VEC_(madd_epi16)(a, b)
+#define v_float(a) VEC_(cvtepi32_ps)(a)
+#define vf_zero() VEC_(setzero_ps)()
+#define vf_set(x) VEC_(set1_ps)(x)
+#define vf_load(p) VEC_(load_ps)(p)
+#define vf_store(p, v) VEC_(store_ps)(p, v)
+#define vf_add(a, b) VEC_(add_ps)(a, b)
+#define vf_mul(a, b) VEC_(mul_ps)(a, b)
+#define vf_fma(a, b, c) VEC_(fmadd_ps)(a, b, c)
+#define vf_fnma(a, b, c) VEC_(fnmadd_ps)(a, b, c)
+
+/* Partial joins of the canonical tree, [level][half][tok]. */
+typedef VF mm_stack[MM_STACK][HALVES][MM_TOK];
+
+/* Chunk c's sums of one vector of rows into the tree; the last chunk's join is the result. */
+MM_INLINE void mm_join(const int n, const mm_job *job, int32_t tok0, int32_t c, int half, const VF *acc, mm_stack stack)
+{
+    for (int t = 0; t < n; t++) {
+        VF v = acc[t];
+        int level = 0;
+        for (; c >> level & 1; level++)
+            v = vf_add(stack[level][half][t], v);
+        if (c + 1 == job->chunks)
+            vf_store(job->sum + (tok0 + t) * PACK_ROWS + half * LANES, v);
+        else
+            stack[level][half][t] = v;
+    }
+}
+
+#endif

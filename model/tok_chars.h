@@ -1,0 +1,17 @@
+/* tok_chars.h - what counts as white space and as part of a word, in valid UTF-8. Pure functions. */
+#ifndef TD_MODEL_TOK_CHARS_H
+#define TD_MODEL_TOK_CHARS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+bool tok_is_space(uint32_t cp); // Unicode White_Space
+bool tok_is_word(uint32_t cp);  // letters, marks, decimal digits, connectors, joiners
+/* Bytes of the white-space character at s, or before s + end: 0 when it is another. */
+size_t tok_space_at(const char *s, size_t len);
+size_t tok_space_before(const char *s, size_t end);
+bool tok_word_at(const char *s, size_t len);
+bool tok_word_before(const char *s, size_t end);
+
+#endif

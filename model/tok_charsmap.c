@@ -1,0 +1,165 @@
+#include "model/tok_charsmap.h"
+
+#include "base/arena.h"
+#include "base/utf8.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+/* Layout: u32 bytes of the array, the array of u32 units, then NUL-terminated replacements. A unit of the double array
+ * (Darts): bits 0-7 and 31 label, bit 8 "has a value", bits 10-30 offset, bit 9 widens the offset; a leaf's bits 0-30
+ * are its value. */
+struct tok_charsmap {
+    uint32_t *unit;
+    size_t units;
+    char *text;
+    size_t text_len; // ends with a NUL
+};
+
+enum { CLUSTER_BYTES_MAX = 6 };
+
+static uint32_t read_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+td_rc tok_charsmap_check(const uint8_t *bytes, size_t len, td_err *err)
+{
+    if (len < 8)
+        return td_fail(err, TD_E_MODEL, "character table of %zu bytes is cut off", len);
+    size_t size = read_u32(bytes);
+    if (size < 4 || size % 4 || size > len - 4)
+        return td_fail(err, TD_E_MODEL, "character table says its array has %zu bytes, of %zu", size, len);
+    size_t text = len - 4 - size;
+    if (text == 0 || bytes[len - 1] != 0)
+        return td_fail(err, TD_E_MODEL, "character table does not end in a zero byte");
+    // Any unit may be reached as a leaf by crafted links, so that all that could be one are looked at where they are
+    // used; here only what every reader relies on.
+    return TD_OK;
+}
+
+td_rc tok_charsmap_new(const uint8_t *bytes, size_t len, tok_charsmap **out, td_err *err)
+{
+    td_rc rc = tok_charsmap_check(bytes, len, err);
+    if (rc != TD_OK)
+        return rc;
+    tok_charsmap *c = td_alloc(sizeof *c);
+    size_t size = read_u32(bytes);
+    if (c) {
+        c->units = size / 4;
+        c->text_len = len - 4 - size;
+        c->unit = td_alloc(size);
+        c->text = td_alloc(c->text_len);
+    }
+    if (!c || !c->unit || !c->text) {
+        tok_charsmap_free(c);
+        return td_fail(err, TD_E_NOMEM, "not enough memory for a character table of %zu bytes", len);
+    }
+    for (size_t i = 0; i < c->units; i++)
+        c->unit[i] = read_u32(bytes + 4 + 4 * i);
+    memcpy(c->text, bytes + 4 + size, c->text_len);
+    *out = c;
+    return TD_OK;
+}
+
+static int sextet(char ch)
+{
+    if (ch >= 'A' && ch <= 'Z')
+        return ch - 'A';
+    if (ch >= 'a' && ch <= 'z')
+        return ch - 'a' + 26;
+    if (ch >= '0' && ch <= '9')
+        return ch - '0' + 52;
+    return ch == '+' ? 62 : ch == '/' ? 63 : -1;
+}
+
+td_rc tok_charsmap_new_base64(const char *text, tok_charsmap **out, td_err *err)
+{
+    size_t len = strlen(text), n = 0;
+    while (len && text[len - 1] == '=')
+        len--;
+    uint8_t *bytes = td_alloc(len);
+    if (!bytes)
+        return td_fail(err, TD_E_NOMEM, "not enough memory for a character table");
+    uint32_t bits = 0;
+    for (size_t i = 0; i < len; i++) {
+        int v = sextet(text[i]);
+        if (v < 0) {
+            td_free(bytes);
+            return td_fail(err, TD_E_MODEL, "character table is not base64");
+        }
+        bits = bits << 6 | (uint32_t)v;
+        if (i % 4 != 0)
+            bytes[n++] = (uint8_t)(bits >> (i % 4 == 1 ? 4 : i % 4 == 2 ? 2 : 0));
+    }
+    td_rc rc = tok_charsmap_new(bytes, n, out, err);
+    td_free(bytes);
+    return rc;
+}
+
+void tok_charsmap_free(tok_charsmap *c)
+{
+    if (!c)
+        return;
+    td_free(c->unit);
+    td_free(c->text);
+    td_free(c);
+}
+
+static uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
+
+/* The value of the shortest key that s begins with. The reference takes the first it finds, not the longest. */
+static const char *shortest(const tok_charsmap *c, const char *s, size_t len)
+{
+    uint32_t at = offset_of(c->unit[0]);
+    for (size_t i = 0; i < len; i++) {
+        uint8_t byte = (uint8_t)s[i];
+        at ^= byte;
+        if (byte == 0 || at >= c->units)
+            return NULL;
+        uint32_t unit = c->unit[at];
+        if ((unit & (1u << 31 | 0xFF)) != byte)
+            return NULL;
+        at ^= offset_of(unit);
+        if (unit >> 8 & 1) {
+            uint32_t value = at < c->units ? c->unit[at] & 0x7FFFFFFFu : UINT32_MAX;
+            return value < c->text_len ? c->text + value : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Bytes of the grapheme cluster at s. */
+static size_t cluster_len(const char *s, size_t len)
+{
+    uint32_t cp, next;
+    utf8proc_int32_t state = 0;
+    size_t n = td_utf8_decode(s, len, &cp), step;
+    for (; n < len && (step = td_utf8_decode(s + n, len - n, &next)) != 0; n += step, cp = next)
+        if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)cp, (utf8proc_int32_t)next, &state))
+            break;
+    return n;
+}
+
+bool tok_charsmap_run(const tok_charsmap *c, const char *s, size_t len, td_buf *out)
+{
+    for (size_t i = 0; i < len;) {
+        size_t n = cluster_len(s + i, len - i);
+        n = n ? n : 1;
+        const char *whole = n < CLUSTER_BYTES_MAX ? shortest(c, s + i, n) : NULL;
+        if (whole) {
+            td_buf_str(out, whole);
+            i += n;
+            continue;
+        }
+        for (size_t end = i + n, one; i < end; i += one) {
+            one = td_utf8_len(s + i, end - i);
+            one = one ? one : 1;
+            const char *to = shortest(c, s + i, one);
+            to ? td_buf_str(out, to) : td_buf_add(out, s + i, one);
+        }
+        if (out->failed)
+            return false;
+    }
+    return !out->failed;
+}

@@ -1,0 +1,4 @@
+# The oracle tests talk to this program.
+add_executable(tok_cli ${CMAKE_CURRENT_SOURCE_DIR}/tok_cli.c)
+target_link_libraries(tok_cli PRIVATE model)
+target_compile_options(tok_cli PRIVATE -Wall -Wextra -Werror)
