@@ -18,7 +18,7 @@ const char *model_family_name(model_family f) { return family_names[f]; }
 const char *config_family_list(void)
 {
 #define X(name, text, hf, gguf_arch) ", " text
-    return MODEL_FAMILY_TABLE(X) + 2;
+    return &(MODEL_FAMILY_TABLE(X))[2]; // without the first separator
 #undef X
 }
 
