@@ -15,7 +15,8 @@
 enum {
     ATTN_CHUNK = 1024,       // keys, at absolute positions: numerics
     ATTN_TILE = 64,          // keys, at absolute positions: numerics
-    ATTN_ROWS = 96,          // (token, q head) pairs that one tile works on
+    ATTN_ROWS = 96,          // (token, q head) pairs that one tile works on, fewer where heads are wider than 128
+    ATTN_ROW_FLOATS = ATTN_ROWS * 128,
     ATTN_TILES_ENOUGH = 64,  // below this many tiles, long rows are split
     ATTN_PARTS = 256,        // (token, chunk) pairs that scratch has room for, or the chunks of one token if more
     ATTN_PART_PAD = 8,       // floats after O in a partial: m, l, padding
@@ -48,7 +49,9 @@ typedef struct attn_tile {
 attn_tile attn_tile_at(const kern_attn_args *a, const attn_plan *p, int64_t t);
 static inline const attn_plan *attn_plan_of(const kern_attn_args *a) { return a->scratch; }
 
-/* First and last key that a query at `pos` sees. */
+static inline int32_t attn_rows_max(int32_t head_dim) { return TD_MIN((int32_t)ATTN_ROWS, ATTN_ROW_FLOATS / head_dim); }
+
+/* First key that a query at `pos` sees; the last one is at pos. */
 static inline int32_t attn_first_key(int32_t pos, int32_t window)
 {
     return window > 0 && pos >= window ? pos - window + 1 : 0;

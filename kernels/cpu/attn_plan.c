@@ -34,7 +34,7 @@ int64_t cpu_attention_tiles(const kern_attn_args *a)
     td_assert(a->kv->head_dim <= TD_MODEL_HEAD_DIM_MAX && (a->kv->type != KV_Q8_0 || a->kv->head_dim % KV_Q8_DIMS == 0));
     p->row = (attn_plan_row *)(void *)((char *)p + td_align_up(sizeof *p, 64));
     p->part = (float *)(void *)((char *)p + plan_bytes(b->row_count));
-    p->block_tok = TD_MAX(ATTN_ROWS / (a->q_heads / heads), 1);
+    p->block_tok = TD_MAX(attn_rows_max(a->kv->head_dim) / (a->q_heads / heads), 1);
     p->part_count = p->merge_count = p->tile_count = 0;
     int32_t whole_tiles = 0;
     for (int32_t r = 0; r < b->row_count; r++)

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef struct attn_row {
     int32_t tok_count, ctx;
@@ -50,8 +51,11 @@ static inline float world_float(uint64_t *seed) // about normal
 
 static inline void *world_alloc(size_t bytes)
 {
-    void *p = aligned_alloc(64, td_align_up(bytes + 64, 64));
+    size_t align = bytes > 1u << 22 ? 1u << 21 : 64; // large ones on huge pages, as the product's
+    void *p = aligned_alloc(align, td_align_up(bytes + 64, align));
     td_assert(p != NULL);
+    if (align > 64)
+        madvise(p, bytes, MADV_HUGEPAGE);
     memset(p, 0, bytes);
     return p;
 }
