@@ -11,7 +11,8 @@ static void avx512vnni_matmul(const kern_matmul_args *a, int64_t t0, int64_t t1)
 void cpu_level_avx2(cpu_level *l)
 {
     mm_panels_avx2(&avx2);
-    avx2.finish = mm_finish_ref;
+    avx2.finish = mm_finish_avx2;
+    l->quant = avx2_quant;
     l->matmul = avx2_matmul;
 }
 
@@ -19,6 +20,8 @@ void cpu_level_avx512(cpu_level *l)
 {
     avx512 = avx2;
     mm_panels_avx512(&avx512);
+    avx512.finish = mm_finish_avx512;
+    l->quant = avx512_quant;
     l->matmul = avx512_matmul;
 }
 

@@ -10,9 +10,9 @@ void mm_panels_avx512(mm_level *l);     // F, BW, VL, DQ
 void mm_panels_avx512vnni(mm_level *l);
 void mm_panels_avx512bf16(mm_level *l);
 void mm_finish_avx2(const mm_finish *f);
+void mm_finish_avx512(const mm_finish *f);
 
 void avx2_quant(const kern_quant_args *a, int64_t t0, int64_t t1);
 void avx512_quant(const kern_quant_args *a, int64_t t0, int64_t t1);
-void avx2_embed(const kern_embed_args *a, int64_t t0, int64_t t1);
 
 #endif

@@ -1,5 +1,6 @@
 /* Products with 256-bit vectors: every weight type. */
 #define VEC_BITS 256
+#include "kernels/cpu/finish.h"
 #include "kernels/cpu/levels.h"
 #include "kernels/cpu/matmul_float.h"
 #include "kernels/cpu/matmul_madd.h"
@@ -26,3 +27,5 @@ void mm_panels_avx2(mm_level *l)
     X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q4_K) X(Q5_K) X(Q6_K)
 #undef X
 }
+
+void mm_finish_avx2(const mm_finish *f) { finish_all(f); }

@@ -6,6 +6,7 @@
 #define TD_KERNELS_CPU_VEC_H
 
 #include "kernels/cpu/matmul_tile.h"
+#include "kernels/math.h"
 
 enum { TILE_AHEAD = 2048 }; // bytes to prefetch ahead in a panel's codes
 
@@ -22,6 +23,15 @@ enum { LANES = 16, HALVES = 1, VEC_BYTES = 64 };
 #define v_u8_32(p) _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)(p)))
 #define v_s8_32(p) _mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)(const void *)(p)))
 #define vf_bits(v) _mm512_castsi512_ps(v)
+#define v_of(f) _mm512_castps_si512(f)
+#define VEC_XOR(a, b) _mm512_xor_si512(a, b)
+
+/* What kern_exp gives outside its range: 0 below it, NaN for NaN. */
+MM_INLINE VF vf_exp_select(VF x, VF value)
+{
+    value = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(KERN_EXP_LO), _CMP_GE_OQ), value);
+    return _mm512_mask_mov_ps(value, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
 #else
 typedef __m256i V;
 typedef __m256 VF;
@@ -35,6 +45,14 @@ enum { LANES = 8, HALVES = 2, VEC_BYTES = 32 };
 #define v_u8_32(p) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 #define v_s8_32(p) _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 #define vf_bits(v) _mm256_castsi256_ps(v)
+#define v_of(f) _mm256_castps_si256(f)
+#define VEC_XOR(a, b) _mm256_xor_si256(a, b)
+
+MM_INLINE VF vf_exp_select(VF x, VF value)
+{
+    value = _mm256_and_ps(_mm256_cmp_ps(x, _mm256_set1_ps(KERN_EXP_LO), _CMP_GE_OQ), value);
+    return _mm256_blendv_ps(value, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
 #endif
 
 #define v_set32(x) VEC_(set1_epi32)(x)
