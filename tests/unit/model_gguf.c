@@ -453,7 +453,7 @@ static void large_vocabulary(void **state)
     enum { COUNT = 262144 };
     td_buf b = TD_BUF_INIT;
     gguf *g;
-    char token[16];
+    char token[32];
     put_header(&b, 3, 0, 1);
     put_key(&b, "tokens", 9);
     put_u32(&b, 8);
