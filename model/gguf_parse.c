@@ -94,7 +94,7 @@ static td_rc skip_str(cursor *c, const char *what, size_t *at, size_t *len)
 /* A string of its own: UTF-8 without NUL. */
 static td_rc take_str(cursor *c, const char *what, gguf_str *out)
 {
-    size_t at, len;
+    size_t at = 0, len = 0;
     td_rc rc = skip_str(c, what, &at, &len);
     if (rc != TD_OK)
         return rc;
@@ -123,7 +123,7 @@ static td_rc take_name(cursor *c, const char *what, gguf_str *out)
 
 static td_rc take_str_array(cursor *c, gguf_kv *kv)
 {
-    size_t start = c->pos, total = 0, at, len;
+    size_t start = c->pos, total = 0, at = 0, len = 0;
     for (size_t i = 0; i < kv->count; i++) {
         td_rc rc = skip_str(c, kv->key, &at, &len);
         if (rc != TD_OK)
