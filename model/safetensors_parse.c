@@ -194,8 +194,8 @@ static td_rc read_header(const td_file *f, char **text, size_t *len, td_err *err
 
 td_rc safetensors_parse(const td_file *f, td_arena *arena, st_tensor **tensors, size_t *count, td_err *err)
 {
-    char *text;
-    size_t len;
+    char *text = NULL;
+    size_t len = 0;
     td_json *root;
     td_rc rc = read_header(f, &text, &len, err);
     if (rc != TD_OK)
