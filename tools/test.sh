@@ -1,6 +1,117 @@
 #!/usr/bin/env bash
-# Installs what the tests need, builds, runs every test; ends with "N passed, N failed".
+# Everything that is tested: installs what the tests need, builds release, asan, tsan and fuzz, runs the unit tests in
+# each, the end-to-end tests, and each fuzzer for a bounded time. Ends with one line, "N passed, N failed", and fails
+# when a test did. Works without network once everything is there.
+#
+#   tools/test.sh [STAGE…]    only these: release asan tsan fuzz e2e e2e-asan
 set -euo pipefail
-cd "$(dirname "$0")/.."
-cmake --preset dev >/dev/null && cmake --build build/dev
-ctest --test-dir build/dev --output-on-failure
+. "$(dirname "$0")/lib/common.sh"
+cd "$root"
+
+stages=${*:-release e2e asan e2e-asan tsan fuzz}
+fuzz_seconds=${FUZZ_SECONDS:-10}
+results=$root/build/results
+venv=$root/build/venv
+python_packages=(pytest openai tokenizers sentencepiece tiktoken mistral-common jinja2 numpy)
+
+wants() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac }
+
+started=$SECONDS
+stage() {
+    local name=$1 from=$SECONDS
+    shift
+    say "== $name"
+    "$@"
+    say "== $name: $((SECONDS - from)) s"
+}
+
+packages() {
+    apt_install "${build_packages[@]}" libcmocka-dev python3-venv python3-pip
+    if wants fuzz; then
+        apt_install clang libclang-rt-dev llvm
+    fi
+}
+
+python_env() {
+    local list="${python_packages[*]}"
+    [ "$(cat "$venv/.installed" 2>/dev/null)" = "$list" ] && return 0
+    say "making $venv with $list"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" -q --disable-pip-version-check install "${python_packages[@]}" </dev/null >&2 ||
+        die "could not install the Python packages"
+    echo "$list" >"$venv/.installed"
+}
+
+bring_models() {
+    fetch_smollm2 >/dev/null
+    fetch_gemma3 >/dev/null
+}
+
+# unit PRESET: every ctest of a build; its results as JUnit in build/results.
+unit() {
+    ctest --test-dir "build/$1" --output-on-failure --timeout 300 -j "$(nproc)" \
+        --output-junit "$results/$1.xml" >"$results/$1.log" 2>&1 || {
+        grep -v '^ *[0-9]*/[0-9]* Test .*Passed' "$results/$1.log" | tail -150 >&2
+    }
+    [ -s "$results/$1.xml" ] || broken "$1"
+}
+
+e2e() {
+    (cd tests/e2e && E2E_BINARY=$root/build/$1/tandem E2E_MODELS=$models "$venv/bin/python" -m pytest -q \
+        -p no:cacheprovider --junitxml "$results/e2e-$1.xml" </dev/null >"$results/e2e-$1.log" 2>&1) ||
+        tail -150 "$results/e2e-$1.log" >&2
+    [ -s "$results/e2e-$1.xml" ] || broken "e2e-$1"
+}
+
+# A runner that left no results counts as one failure, never as nothing.
+broken() {
+    say "$1 left no results"
+    printf '<testsuite name="%s" tests="1" failures="1"/>\n' "$1" >"$results/$1.xml"
+}
+
+count() {
+    python3 - "$results" <<'PY'
+import pathlib, sys, xml.etree.ElementTree as tree
+passed = failed = skipped = 0
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.xml")):
+    root = tree.parse(path).getroot()
+    for suite in [root] if root.tag == "testsuite" else root.findall("testsuite"):
+        number = lambda key: int(suite.get(key) or 0)
+        bad, skip = number("failures") + number("errors"), number("skipped") + number("disabled")
+        failed, skipped, passed = failed + bad, skipped + skip, passed + number("tests") - bad - skip
+        print(f"{path.stem}: {number('tests') - bad - skip} passed, {bad} failed, {skip} skipped", file=sys.stderr)
+        for case in suite.iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                print(f"  failed: {path.stem} {case.get('classname') or ''} {case.get('name')}", file=sys.stderr)
+if skipped:
+    print(f"{skipped} skipped", file=sys.stderr)
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed != 0 or passed == 0)
+PY
+}
+
+rm -rf "$results"
+mkdir -p "$results"
+stage packages packages
+stage python python_env
+stage models bring_models
+for name in release asan tsan; do
+    if wants $name || wants "e2e-$name" || { [ $name = release ] && wants e2e; }; then
+        stage "build $name" build $name -DTANDEM_TESTS=ON
+    fi
+    if wants $name; then
+        stage "$name" unit $name
+    fi
+done
+if wants e2e; then
+    stage e2e e2e release
+fi
+if wants e2e-asan; then
+    stage e2e-asan e2e asan
+fi
+if wants fuzz; then
+    stage "build fuzz" build fuzz -DTANDEM_TESTS=ON "-DTANDEM_FUZZ_SECONDS=$fuzz_seconds"
+    stage fuzz unit fuzz
+fi
+say "== all: $((SECONDS - started)) s"
+count

