@@ -54,11 +54,18 @@ typedef struct td_err {
 #define TD_ERR_INIT {.rc = TD_OK}
 
 /* Fills *err (when not NULL) and returns rc. An error already set is kept: the first layer knows best. */
-#define td_fail(err, rc, ...) td_err_set((err), (rc), NULL, __FILE__, __LINE__, __VA_ARGS__)
+#define td_fail(err, rc, ...) td_err_code((rc), td_err_set((err), (rc), NULL, __FILE__, __LINE__, __VA_ARGS__))
 /* The same, naming the request field or flag at fault. */
-#define td_fail_param(err, rc, param, ...) td_err_set((err), (rc), (param), __FILE__, __LINE__, __VA_ARGS__)
+#define td_fail_param(err, rc, param, ...) \
+    td_err_code((rc), td_err_set((err), (rc), (param), __FILE__, __LINE__, __VA_ARGS__))
 td_rc td_err_set(td_err *err, td_rc rc, const char *param, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
+/* Lets the compiler see that a failure's code is not 0, so that it does not warn of outputs that were not set. */
+static inline td_rc td_err_code(td_rc rc, td_rc same)
+{
+    (void)same;
+    return rc;
+}
 /* Puts "prefix: " before the message, e.g. the name of the file that was being read. */
 void td_err_prefix(td_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
