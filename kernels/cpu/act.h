@@ -17,15 +17,17 @@
 
 #define ACT_AMAX_MIN 1e-30f // below it a block counts as zeros; far from where 127 / a would overflow
 
+/* An odd number of cache lines: rows a power of two apart would share the sets of a cache. */
 static inline size_t act_stride(kern_act_kind kind, int32_t cols)
 {
     size_t n = (size_t)cols;
     switch (kind) {
-    case KA_F32: return td_align_up(n * 4, 64);
-    case KA_BF16: return td_align_up((n + 1) / 2 * 4, 64);
-    case KA_Q8_32: return td_align_up(n + n / 32 * 12, 64);
-    default: return td_align_up(n + n / 256 * (4 + 16 + 32), 64);
+    case KA_F32: n *= 4; break;
+    case KA_BF16: n = (n + 1) / 2 * 4; break;
+    case KA_Q8_32: n += n / 32 * 12; break;
+    default: n += n / 256 * (4 + 16 + 32); break;
     }
+    return td_align_up(n, 64) | 64;
 }
 
 typedef struct act_q32 {

@@ -5,12 +5,12 @@
 #include "kernels/cpu/matmul_float.h"
 #include "kernels/cpu/matmul_madd.h"
 
-#define FLOAT(type)                                                                                                    \
+#define FLOAT(type, big)                                                                                                    \
     MM_INLINE void tile_##type(const int n, const mm_job *job, int32_t tok0) { tile_float(KT_##type, n, job, tok0); }  \
-    MM_TILES(panel_##type, tile_##type, 8)
-FLOAT(F32)
-FLOAT(F16)
-FLOAT(BF16)
+    MM_TILES(panel_##type, tile_##type, big)
+FLOAT(F32, 6)
+FLOAT(F16, 6)
+FLOAT(BF16, 4)
 #define MADD(type, family) MADD_TILE(type, family) MM_TILES(panel_##type, tile_##type, 4)
 MADD(Q8_0, q32)
 MADD(Q4_0, q32)

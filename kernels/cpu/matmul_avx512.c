@@ -7,7 +7,7 @@
 
 #define FLOAT(type)                                                                                                    \
     MM_INLINE void tile_##type(const int n, const mm_job *job, int32_t tok0) { tile_float(KT_##type, n, job, tok0); }  \
-    MM_TILES(panel_##type, tile_##type, 16)
+    MM_TILES(panel_##type, tile_##type, 8)
 FLOAT(F32)
 FLOAT(F16)
 FLOAT(BF16)

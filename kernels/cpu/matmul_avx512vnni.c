@@ -69,6 +69,7 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
     mm_stack stack;
     for (int32_t c = 0; c < job->chunks; c++) {
         __m512 acc[MM_TOK];
+#pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (int32_t b = 0; b < per_chunk; b++) {
@@ -134,6 +135,7 @@ MM_INLINE void open_scales(const kern_type type, const uint8_t *p, k_scales *s)
 MM_INLINE void block_sums(const kern_type type, const int n, const uint8_t *codes, const uint8_t *sc, const uint8_t *act,
                           size_t stride, __m512i *sum)
 {
+#pragma GCC unroll 16
     for (int t = 0; t < n; t++)
         sum[t] = _mm512_setzero_si512();
     for (int32_t s = 0; s < 8; s++) {
@@ -171,6 +173,7 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
     mm_stack stack;
     for (int32_t c = 0; c < job->chunks; c++) {
         __m512 acc[MM_TOK];
+#pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (int32_t b = 0; b < per_chunk; b++) {

@@ -7,64 +7,73 @@
 
 #include "kernels/cpu/vec.h"
 
-/* One step of the chains of n tokens at column k: one column, or a pair of BF16. w: this half's weights of the step. */
-MM_INLINE void float_step(const kern_type type, const int n, const uint8_t *w, const uint8_t *x, size_t stride, VF *acc)
+/* One step of the chains of n tokens at column k, a pair of columns for BF16: 16 rows at w. */
+MM_INLINE void float_step(const kern_type type, const int n, const uint8_t *w, const uint8_t *x, size_t stride,
+                          VF (*acc)[MM_TOK])
 {
-    if (type == KT_BF16) {
-        const V top = v_set32(-65536);
-        V pair = v_load(w);
-        VF even = vf_bits(v_shl(pair, 16)), odd = vf_bits(v_and(pair, top));
-#pragma GCC unroll 16
-        for (int t = 0; t < n; t++) {
-            uint32_t p = (uint32_t)mm_word(x + (size_t)t * stride);
-            VF x0 = vf_bits(v_set32((int32_t)(p << 16))), x1 = vf_bits(v_set32((int32_t)(p & 0xffff0000u)));
-            acc[t] = vf_fma(odd, x1, acc[t]);
-            acc[t] = vf_fma(even, x0, acc[t]);
+    const size_t half = (type == KT_F16 ? 2 : 4) * LANES;
+    const V top = v_set32(-65536);
+    VF even[HALVES], odd[HALVES];
+#pragma GCC unroll 2
+    for (int h = 0; h < HALVES; h++) {
+        const uint8_t *p = w + (size_t)h * half;
+        if (type == KT_BF16) {
+            odd[h] = vf_bits(v_and(v_load(p), top));
+            even[h] = vf_bits(v_shl(v_load(p), 16));
+        } else {
+            even[h] = type == KT_F16 ? v_half(p) : vf_load((const float *)(const void *)p);
         }
-        return;
     }
-    VF v = type == KT_F16 ? v_half(w) : vf_load((const float *)(const void *)w);
 #pragma GCC unroll 16
-    for (int t = 0; t < n; t++)
-        acc[t] = vf_fma(v, vf_set(mm_float(x + (size_t)t * stride)), acc[t]);
+    for (int t = 0; t < n; t++) {
+        V pair = v_set32(mm_word(x + (size_t)t * stride));
+        VF x0 = vf_bits(type == KT_BF16 ? v_shl(pair, 16) : pair), x1 = vf_bits(v_and(pair, top));
+#pragma GCC unroll 2
+        for (int h = 0; h < HALVES; h++) {
+            if (type == KT_BF16)
+                acc[h][t] = vf_fma(odd[h], x1, acc[h][t]);
+            acc[h][t] = vf_fma(even[h], x0, acc[h][t]);
+        }
+    }
 }
 
-/* `wide` chunks at once, `halves` halves at once. */
-MM_INLINE void float_chunks(const kern_type type, const int n, const int wide, const int halves, const mm_job *job,
-                            int32_t tok0, int32_t c, int half0, mm_stack stack)
+/* `wide` chunks at once. */
+MM_INLINE void float_chunks(const kern_type type, const int n, const int wide, const mm_job *job, int32_t tok0, int32_t c,
+                            mm_stack stack)
 {
     const int32_t steps = (type == KT_BF16 ? (job->cols + 1) / 2 : job->cols) / job->chunks;
-    const size_t code = job->geom.code_bytes, half_bytes = code / HALVES;
-    const uint8_t *w = job->panel + (size_t)(c * steps) * code + (size_t)half0 * half_bytes;
-    const uint8_t *x = job->act + (size_t)tok0 * job->act_stride + (size_t)(c * steps) * 4;
+    const size_t code = job->geom.code_bytes, chunk = (size_t)steps;
+    const uint8_t *w = job->panel + (size_t)c * chunk * code;
+    const uint8_t *x = job->act + (size_t)tok0 * job->act_stride + (size_t)c * chunk * 4;
     VF acc[4][HALVES][MM_TOK];
+#pragma GCC unroll 4
     for (int i = 0; i < wide; i++)
-        for (int h = 0; h < halves; h++)
+#pragma GCC unroll 2
+        for (int h = 0; h < HALVES; h++)
+#pragma GCC unroll 16
             for (int t = 0; t < n; t++)
                 acc[i][h][t] = vf_zero();
     for (int32_t k = 0; k < steps; k++, w += code, x += 4)
+#pragma GCC unroll 4
         for (int i = 0; i < wide; i++)
-            for (int h = 0; h < halves; h++)
-                float_step(type, n, w + (size_t)i * (size_t)steps * code + (size_t)h * half_bytes,
-                           x + (size_t)i * (size_t)steps * 4, job->act_stride, acc[i][h]);
+            float_step(type, n, w + (size_t)i * chunk * code, x + (size_t)i * chunk * 4, job->act_stride, acc[i]);
+#pragma GCC unroll 4
     for (int i = 0; i < wide; i++)
-        for (int h = 0; h < halves; h++)
-            mm_join(n, job, tok0, c + i, half0 + h, acc[i][h], stack);
+#pragma GCC unroll 2
+        for (int h = 0; h < HALVES; h++)
+            mm_join(n, job, tok0, c + i, h, acc[i][h], stack);
 }
 
 MM_INLINE void tile_float(const kern_type type, const int n, const mm_job *job, int32_t tok0)
 {
-    const int wide = n == 1 ? 4 : n <= 3 ? 2 : 1, halves = n <= 2 ? HALVES : 1;
+    const int wide = n == 1 ? 4 : n <= 3 ? 2 : 1;
     mm_stack stack;
-    for (int half = 0; half < HALVES; half += halves) {
-        if (wide > 1 && job->chunks % wide == 0) {
-            for (int32_t c = 0; c < job->chunks; c += wide)
-                float_chunks(type, n, wide, halves, job, tok0, c, half, stack);
-        } else {
-            for (int32_t c = 0; c < job->chunks; c++)
-                float_chunks(type, n, 1, halves, job, tok0, c, half, stack);
-        }
-    }
+    if (wide > 1 && job->chunks % wide == 0)
+        for (int32_t c = 0; c < job->chunks; c += wide)
+            float_chunks(type, n, wide, job, tok0, c, stack);
+    else
+        for (int32_t c = 0; c < job->chunks; c++)
+            float_chunks(type, n, 1, job, tok0, c, stack);
 }
 
 #endif

@@ -64,18 +64,20 @@ MM_INLINE V group_codes(const kern_type type, const madd_part *m, const int g, i
 MM_INLINE void part_dot(const kern_type type, const int n, const int halves, const madd_part *m, int half0, const int g0,
                         const int g1, const uint8_t *act, size_t stride, const V *scale, V (*sum)[MM_TOK])
 {
+#pragma GCC unroll 4
     for (int h = 0; h < halves; h++) {
         V s16[MM_TOK];
 #pragma GCC unroll 8
         for (int g = g0; g < g1; g++) {
             V w = group_codes(type, m, g, half0 + h);
-#pragma GCC unroll 4
+#pragma GCC unroll 16
             for (int t = 0; t < n; t++) {
                 V p = v_maddubs(w, v_set32(mm_word(act + (size_t)t * stride + 4 * g)));
                 s16[t] = g == g0 ? p : v_add16(s16[t], p);
+                v_pin(s16[t]);
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             sum[h][t] = v_add32(sum[h][t], v_madd(s16[t], scale[h]));
     }
@@ -86,19 +88,22 @@ MM_INLINE void bytes_dot(const int n, const int halves, const uint8_t *codes, in
                          size_t stride, V (*sum)[MM_TOK])
 {
     const V low = v_set8(15);
+#pragma GCC unroll 4
     for (int h = 0; h < halves; h++) {
         V s0[MM_TOK], s1[MM_TOK];
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) {
             V w = v_load(codes + 64 * g + (half0 + h) * VEC_BYTES), w0 = v_and(w, low), w1 = v_and(v_shr(w, 4), low);
-#pragma GCC unroll 4
+#pragma GCC unroll 16
             for (int t = 0; t < n; t++) {
                 V x = v_set32(mm_word(act + (size_t)t * stride + 4 * g)), p0 = v_maddubs(w0, x), p1 = v_maddubs(w1, x);
                 s0[t] = g == 0 ? p0 : v_add16(s0[t], p0);
                 s1[t] = g == 0 ? p1 : v_add16(s1[t], p1);
+                v_pin(s0[t]);
+                v_pin(s1[t]);
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             sum[h][t] = v_add32(sum[h][t], v_add32(v_madd(s0[t], v_set16(1)), v_madd(s1[t], v_set16(16))));
     }
@@ -116,13 +121,17 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
     int32_t per_chunk = job->geom.blocks / job->chunks;
     for (int32_t c = 0; c < job->chunks; c++) {
         VF acc[HALVES][MM_TOK];
+#pragma GCC unroll 4
         for (int h = 0; h < halves; h++)
+#pragma GCC unroll 16
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
             V sum[HALVES][MM_TOK];
             _mm_prefetch((const char *)codes + TILE_AHEAD, _MM_HINT_T0);
+#pragma GCC unroll 4
             for (int h = 0; h < halves; h++)
+#pragma GCC unroll 16
                 for (int t = 0; t < n; t++)
                     sum[h][t] = has_min ? v_zero()
                                         : v_shl(v_set32(mm_word(meta + (size_t)t * stride + 2 * nb4)), zero_shift);
@@ -133,9 +142,11 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
                 part_dot(type, n, halves, &m, half0, 0, five ? 4 : 8, act, stride, ones, sum);
             if (five)
                 part_dot(type, n, halves, &m, half0, 4, 8, act, stride, ones, sum);
+#pragma GCC unroll 4
             for (int h = 0; h < halves; h++) {
                 const uint8_t *at = scales + (half0 + h) * LANES * 2;
                 VF d = v_half(at);
+#pragma GCC unroll 16
                 for (int t = 0; t < n; t++) {
                     const uint8_t *x = meta + (size_t)t * stride;
                     acc[h][t] = vf_fma(v_float(sum[h][t]), vf_mul(d, vf_set(mm_float(x))), acc[h][t]);
@@ -148,6 +159,7 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
             act += 32;
             meta += 4;
         }
+#pragma GCC unroll 4
         for (int h = 0; h < halves; h++)
             mm_join(n, job, tok0, c, half0 + h, acc[h], stack);
     }
@@ -178,12 +190,15 @@ MM_INLINE V pair_of(V even, V odd) { return v_or(v_and(even, v_set32(0xffff)), v
 MM_INLINE void madd_block_k(const kern_type type, const int n, const int halves, const uint8_t *codes, const uint8_t *sc,
                             int half0, const uint8_t *act, size_t stride, V (*sum)[MM_TOK])
 {
+#pragma GCC unroll 4
     for (int h = 0; h < halves; h++)
+#pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             sum[h][t] = v_zero();
     for (int32_t s = 0; s < 8; s++, act += 32) {
         madd_part m = part_of(type, codes, s);
         V scale[2][HALVES];
+#pragma GCC unroll 4
         for (int h = 0; h < halves; h++) {
             const uint8_t *at = sc + (half0 + h) * LANES + (type == KT_Q6_K ? 32 : 16) * s;
             V s0 = type == KT_Q6_K ? v_s8_32(at) : v_u8_32(at), s1 = type == KT_Q6_K ? v_s8_32(at + 16) : s0;
@@ -208,7 +223,9 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
     int32_t per_chunk = job->geom.blocks / job->chunks;
     for (int32_t c = 0; c < job->chunks; c++) {
         VF acc[HALVES][MM_TOK];
+#pragma GCC unroll 4
         for (int h = 0; h < halves; h++)
+#pragma GCC unroll 16
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
@@ -218,18 +235,22 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
                 open_scales(scales, &s);
             const uint8_t *sc = six ? scales + 32 : s.sc, *low_sc = six ? sc : s.mn;
             madd_block_k(type, n, halves, codes, sc, half0, act, stride, sum);
+#pragma GCC unroll 4
             for (int h = 0; h < halves; h++) {
                 const int lane = (half0 + h) * LANES;
                 VF d = v_half(scales + 2 * lane), m = six ? d : v_half(scales + 32 + 2 * lane);
                 V low[MM_TOK];
+#pragma GCC unroll 16
                 for (int t = 0; t < n; t++)
                     low[t] = v_zero();
                 for (int i = 0; i < (six ? 8 : 4); i++) {
                     const uint8_t *at = low_sc + 32 * i + lane;
                     V pair = six ? pair_of(v_s8_32(at), v_s8_32(at + 16)) : pair_of(v_u8_32(at), v_u8_32(at + 16));
+#pragma GCC unroll 16
                     for (int t = 0; t < n; t++)
                         low[t] = v_add32(low[t], v_madd(pair, v_set32(mm_word(sums + (size_t)t * stride + 4 * i))));
                 }
+#pragma GCC unroll 16
                 for (int t = 0; t < n; t++) {
                     VF e = vf_set(mm_float(meta + (size_t)t * stride));
                     V total = six ? v_sub32(sum[h][t], v_shl(low[t], 5)) : sum[h][t];
@@ -244,6 +265,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
             meta += 4;
             sums += six ? 32 : 16;
         }
+#pragma GCC unroll 4
         for (int h = 0; h < halves; h++)
             mm_join(n, job, tok0, c, half0 + h, acc[h], stack);
     }

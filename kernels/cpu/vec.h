@@ -77,12 +77,16 @@ MM_INLINE VF vf_exp_select(VF x, VF value)
 #define vf_fma(a, b, c) VEC_(fmadd_ps)(a, b, c)
 #define vf_fnma(a, b, c) VEC_(fnmadd_ps)(a, b, c)
 
+/* Keeps integer sums in the order written: the compiler would regroup them, and run out of registers. */
+#define v_pin(v) __asm__("" : "+v"(v))
+
 /* Partial joins of the canonical tree, [level][half][tok]. */
 typedef VF mm_stack[MM_STACK][HALVES][MM_TOK];
 
 /* Chunk c's sums of one vector of rows into the tree; the last chunk's join is the result. */
 MM_INLINE void mm_join(const int n, const mm_job *job, int32_t tok0, int32_t c, int half, const VF *acc, mm_stack stack)
 {
+#pragma GCC unroll 16
     for (int t = 0; t < n; t++) {
         VF v = acc[t];
         int level = 0;

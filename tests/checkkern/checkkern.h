@@ -50,6 +50,6 @@ bool ck_same_bytes(const char *what, const void *want, const void *got, size_t c
 enum { CK_FILL_RANDOM, CK_FILL_ZERO, CK_FILL_MAX, CK_FILL_TINY, CK_FILL_HUGE, CK_FILL_MIXED, CK_FILL_NAN, CK_FILLS };
 void ck_fill(float *x, size_t n, int kind);
 
-double ck_seconds(void);
+double ck_seconds(void); // of this thread on a CPU: other load on the machine does not count
 
 #endif

@@ -187,15 +187,15 @@ static void bench(int type)
         problem p = make((kern_type)type, &s, CKW_RANDOM, CK_FILL_RANDOM);
         float *out;
         compute(&p, ck.level, &out);
-        int reps = 0;
-        double t0 = ck_seconds(), t1;
+        double best = 1e9, t0 = ck_seconds(), t1;
         do {
+            double start = ck_seconds();
             ck.level->matmul(&p.args, 0, cpu_matmul_tiles(&p.args));
-            reps++;
-        } while ((t1 = ck_seconds()) - t0 < 0.05);
-        double macs = (double)s.rows * s.cols * s.toks * reps / (t1 - t0);
-        printf("%-16s %-11s T=%-3d %7.1f GMAC/s %6.1f GB/s\n", ck.test, ck.level->name, s.toks, macs * 1e-9,
-               (double)p.w[0].w.bytes * reps / (t1 - t0) * 1e-9);
+            t1 = ck_seconds();
+            best = TD_MIN(best, t1 - start);
+        } while (t1 - t0 < 0.05);
+        printf("%-16s %-11s T=%-3d %7.1f GMAC/s %6.1f GB/s\n", ck.test, ck.level->name, s.toks,
+               1e-9 * s.rows * s.cols * s.toks / best, 1e-9 * (double)p.w[0].w.bytes / best);
         ck_release();
     }
 }
