@@ -18,7 +18,7 @@ static void sift_down(const float *v, uint32_t *ids, int32_t i, int32_t n)
     }
 }
 
-/* Heap sort: v[ids[0]] is the greatest. */
+/* Heap sort; the heap's root is the last in order, so the greatest ends up in front. */
 static void sort_ids(const float *v, uint32_t *ids, int32_t n)
 {
     for (int32_t i = n / 2 - 1; i >= 0; i--)
@@ -28,11 +28,6 @@ static void sort_ids(const float *v, uint32_t *ids, int32_t n)
         ids[0] = ids[end];
         ids[end] = t;
         sift_down(v, ids, 0, end);
-    }
-    for (int32_t i = 0; i < n / 2; i++) {
-        uint32_t t = ids[i];
-        ids[i] = ids[n - 1 - i];
-        ids[n - 1 - i] = t;
     }
 }
 
@@ -164,7 +159,9 @@ static void sample_row(const kern_sample_args *a, const kern_sample_row *r, kern
     if (max != max || z_max != z_max || z_max == -__builtin_inff())
         return;
     out->bad = false;
-    if (r->temperature > 0.0f)
+    if (r->given)
+        out->token = r->given_id;
+    else if (r->temperature > 0.0f)
         out->token = draw(r, s, a->vocab, z_max);
     else
         for (out->token = 0; s.z[out->token] != z_max;)
