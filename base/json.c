@@ -8,9 +8,9 @@
 
 void td_json_free(td_json *j) { cJSON_Delete(j); }
 
-/* The scanner hands over integers beyond 2^53 as strings that begin with 0xFF, a byte that no checked text holds.
- * Here they become numbers again that carry their digits. Iterative: depth is bounded, width is not. */
-static void restore_big_ints(td_json *root)
+/* The scanner hands over integers beyond 2^53, and whole numbers written as 1.0 or 1e3, as strings that begin with
+ * 0xFF, a byte that no checked text holds. Here they become numbers again that carry their text. Iterative: depth is bounded, width is not. */
+static void restore_numbers(td_json *root)
 {
     td_json *stack[TD_JSON_STACK_MAX];
     int depth = 0;
@@ -46,7 +46,7 @@ td_rc td_json_parse(const char *s, size_t len, const td_json_limits *lim, td_jso
             rc = td_fail(err, TD_E_NOMEM, "not enough memory for a JSON text of %zu bytes", len);
         } else {
             if (rewritten)
-                restore_big_ints(j);
+                restore_numbers(j);
             *out = j;
         }
     }
@@ -62,11 +62,17 @@ td_json *td_json_get(const td_json *obj, const char *key)
 
 const char *td_json_str(const td_json *j) { return cJSON_IsString(j) ? j->valuestring : NULL; }
 
+bool td_json_is_float(const td_json *j)
+{
+    return cJSON_IsNumber(j) && (j->valuestring ? strpbrk(j->valuestring, ".eE") != NULL
+                                                : j->valuedouble != floor(j->valuedouble));
+}
+
 bool td_json_int(const td_json *j, int64_t *out)
 {
     if (!cJSON_IsNumber(j))
         return false;
-    if (j->valuestring) {
+    if (j->valuestring && !td_json_is_float(j)) {
         *out = strtoll(j->valuestring, NULL, 10);
         return true;
     }

@@ -31,6 +31,7 @@ void td_json_free(td_json *j);
 td_json *td_json_get(const td_json *obj, const char *key);
 const char *td_json_str(const td_json *j);              // NULL unless a string
 bool td_json_int(const td_json *j, int64_t *out);       // whole numbers only, exact over all of int64
+bool td_json_is_float(const td_json *j); // a number with a point or an exponent: 1.0 is one, 1 is not
 bool td_json_num(const td_json *j, double *out);
 bool td_json_bool(const td_json *j, bool *out);
 /* The same by key with a default for a missing key. */

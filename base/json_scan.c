@@ -163,7 +163,25 @@ static size_t digits(scanner *c)
     return c->at - from;
 }
 
-/* A whole number beyond 2^53 goes to *rewritten as "\xFF<digits>". */
+/* Replaces the number just read by "\xFF<text>" in *rewritten, so that the text survives. */
+static td_rc rewrite(scanner *c, size_t from, const char *text)
+{
+    td_buf_add(c->rewritten, c->s + c->copied, from - c->copied);
+    td_buf_fmt(c->rewritten, "\"\xFF%s\"", text);
+    c->copied = c->at;
+    return c->rewritten->failed ? td_fail(c->err, TD_E_NOMEM, "not enough memory for a JSON text") : TD_OK;
+}
+
+/* 1.0 is not 1 to whoever prints it; 1.5 cannot be mistaken. */
+static td_rc rewrite_float(scanner *c, size_t from, const char *text)
+{
+    double v = strtod(text, NULL);
+    if (!isfinite(v))
+        return bad(c, "number out of range");
+    return v == floor(v) && c->rewritten ? rewrite(c, from, text) : TD_OK;
+}
+
+/* A whole number beyond 2^53 would lose digits. */
 static td_rc rewrite_int(scanner *c, size_t from, const char *text)
 {
     errno = 0;
@@ -172,10 +190,7 @@ static td_rc rewrite_int(scanner *c, size_t from, const char *text)
         return bad(c, "whole number beyond 64 bits");
     if ((v > 0 ? v : -(v + 1)) < (1LL << 53) || !c->rewritten)
         return TD_OK;
-    td_buf_add(c->rewritten, c->s + c->copied, from - c->copied);
-    td_buf_fmt(c->rewritten, "\"\xFF%s\"", text);
-    c->copied = c->at;
-    return c->rewritten->failed ? td_fail(c->err, TD_E_NOMEM, "not enough memory for a JSON text") : TD_OK;
+    return rewrite(c, from, text);
 }
 
 static td_rc scan_number(scanner *c)
@@ -209,7 +224,7 @@ static td_rc scan_number(scanner *c)
     text[c->at - from] = 0;
     if (whole && c->at - from >= 16)
         return rewrite_int(c, from, text);
-    return isfinite(strtod(text, NULL)) ? TD_OK : bad(c, "number out of range");
+    return whole ? TD_OK : rewrite_float(c, from, text);
 }
 
 static void skip_space(scanner *c)

@@ -1,7 +1,8 @@
 /* json_scan.h - the strict scanner in front of cJSON; private to base/json.c and its tests.
  *
  * One pass, one state stack, no recursion. Stops at the first fault with its byte offset. When the text holds integers
- * beyond 2^53 (exact in int64), `*rewritten` gets the text with each of them as a string "\xFF<digits>". */
+ * beyond 2^53 (exact in int64) or whole numbers with a point or exponent (1.0), `*rewritten` gets the text with each of
+ * them as a string "\xFF<number as written>". */
 #ifndef TD_BASE_JSON_SCAN_H
 #define TD_BASE_JSON_SCAN_H
 

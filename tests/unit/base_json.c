@@ -71,9 +71,32 @@ static void exact_values(void **state)
     td_json_free(j);
 }
 
+static void floats_keep_their_point(void **state)
+{
+    (void)state;
+    static const char s[] = "[1,1.0,1e3,-0.0,2.5,-0]";
+    static const bool is_float[] = {false, true, true, true, true, false};
+    static const int64_t whole[] = {1, 1, 1000, 0, -1, 0};
+    td_json *j = NULL;
+    assert_int_equal(parse(s, sizeof s - 1, &j), TD_OK);
+    size_t i = 0;
+    int64_t v;
+    td_json_each(item, j)
+    {
+        assert_int_equal(td_json_is_float(item), is_float[i]);
+        assert_int_equal(td_json_int(item, &v), whole[i] >= 0);
+        if (whole[i] >= 0)
+            assert_int_equal(v, whole[i]);
+        i++;
+    }
+    assert_int_equal(i, 6);
+    td_json_free(j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(depth_and_nodes),
-                                       cmocka_unit_test(exact_values)};
+                                       cmocka_unit_test(exact_values),
+                                       cmocka_unit_test(floats_keep_their_point)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
