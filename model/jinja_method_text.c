@@ -33,13 +33,8 @@ bool jstrm_capitalize(jrun *r, jval self, const jcall *c, jval *out)
 bool jstrm_swapcase(jrun *r, jval self, const jcall *c, jval *out)
 {
     size_t mark = jrun_mark(r);
-    uint32_t cp;
-    for (size_t i = 0, n; i < self.len; i += n) {
-        n = jstr_next(self.s + i, self.len - i, &cp);
-        jcase to = jstr_is_upper(cp) ? JCASE_LOWER : JCASE_UPPER;
-        jstr_put_case(r->out, self.s + i, n, to);
-    }
-    return no_args(r, c, "swapcase") && jrun_cut(r, mark, out);
+    return no_args(r, c, "swapcase") && (jstr_put_swapped(r->out, self.s, self.len) || jrun_nomem(r)) &&
+           jrun_cut(r, mark, out);
 }
 
 /* ---- padding ---- */

@@ -193,3 +193,18 @@ bool jstr_put_capital(td_buf *b, const char *s, size_t len)
     }
     return !b->failed;
 }
+
+bool jstr_put_swapped(td_buf *b, const char *s, size_t len)
+{
+    uint32_t cp;
+    for (size_t i = 0, n; i < len; i += n) {
+        n = jstr_next(s + i, len - i, &cp);
+        if (jstr_is_upper(cp))
+            put_lower(b, s, len, i, n, cp);
+        else if (jstr_is_lower(cp))
+            put_mapped(b, cp, JCASE_UPPER);
+        else
+            td_buf_add(b, s + i, n);
+    }
+    return !b->failed;
+}

@@ -40,6 +40,7 @@ typedef enum jcase { JCASE_LOWER, JCASE_UPPER, JCASE_TITLE, JCASE_FOLD } jcase;
 int jstr_map_case(uint32_t cp, jcase to, uint32_t out[3]);
 bool jstr_put_case(td_buf *b, const char *s, size_t len, jcase to); // whole string, final sigma included
 bool jstr_put_title(td_buf *b, const char *s, size_t len);          // str.title()
+bool jstr_put_swapped(td_buf *b, const char *s, size_t len);        // str.swapcase()
 bool jstr_put_capital(td_buf *b, const char *s, size_t len);        // str.capitalize()
 
 #endif
