@@ -1,3 +1,8 @@
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fast.h"
 
-void cpu_level_avx2_attn(cpu_level *l) { (void)l; }
+void cpu_level_avx2_attn(cpu_level *l)
+{
+    l->attention = attention_avx2;
+    l->attn_merge = attn_merge_avx2;
+}
