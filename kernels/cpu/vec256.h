@@ -52,6 +52,49 @@ static inline float max256(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
 }
 
+/* All ones in the lanes whose index lies in [lo, hi). */
+static inline __m256 lanes256(int32_t lo, int32_t hi)
+{
+    __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(hi), i);
+    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), i), below));
+}
+
+/* The first n lanes at p, 0 in the others. */
+static inline __m256 load256_first(const float *p, int32_t n)
+{
+    return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, _mm256_castps_si256(lanes256(0, n)));
+}
+
+static inline void store256_first(float *p, int32_t n, __m256 v)
+{
+    if (n >= 8)
+        _mm256_storeu_ps(p, v);
+    else
+        _mm256_maskstore_ps(p, _mm256_castps_si256(lanes256(0, n)), v);
+}
+
+typedef struct lanes16 { // 16 virtual lanes
+    __m256 a, b;
+} lanes16;
+
+/* 1 / sqrt(lane sums of squares / cols + eps) */
+static inline float inv_rms256(lanes16 squares, int32_t cols, float eps)
+{
+    return 1.0f / __builtin_sqrtf(tree256(squares.a, squares.b) / (float)cols + eps);
+}
+
+static inline lanes16 squares256(const float *v, int32_t cols)
+{
+    lanes16 s = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (int32_t i = 0; i < cols; i += 16) {
+        __m256 x = load256_first(v + i, cols - i), y = load256_first(v + i + 8, cols - i - 8);
+        s.a = _mm256_fmadd_ps(x, x, s.a);
+        s.b = _mm256_fmadd_ps(y, y, s.b);
+    }
+    return s;
+}
+
 static inline __m128i load128(const void *p) { return _mm_loadu_si128(p); }
 static inline __m256 bf16_256(const void *p)
 {
@@ -61,14 +104,6 @@ static inline __m256 f16_256(const void *p) { return _mm256_cvtph_ps(load128(p))
 static inline __m256 i8_256(const void *p)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
-}
-
-/* All ones in the lanes whose index lies in [lo, hi). */
-static inline __m256 lanes256(int32_t lo, int32_t hi)
-{
-    __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(hi), i);
-    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), i), below));
 }
 
 #endif

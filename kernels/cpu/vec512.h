@@ -46,6 +46,25 @@ static inline float tree512(__m512 v)
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
 }
 
+/* The mask of the first n lanes, all 16 where n is more. */
+static inline __mmask16 first512(int32_t n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
+
+/* 1 / sqrt(lane sums of squares / cols + eps) */
+static inline float inv_rms512(__m512 squares, int32_t cols, float eps)
+{
+    return 1.0f / __builtin_sqrtf(tree512(squares) / (float)cols + eps);
+}
+
+static inline __m512 squares512(const float *v, int32_t cols)
+{
+    __m512 sum = _mm512_setzero_ps();
+    for (int32_t i = 0; i < cols; i += 16) {
+        __m512 x = _mm512_maskz_loadu_ps(first512(cols - i), v + i);
+        sum = _mm512_fmadd_ps(x, x, sum);
+    }
+    return sum;
+}
+
 static inline __m512 bf16_512(const void *p)
 {
     __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p));

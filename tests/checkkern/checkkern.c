@@ -18,7 +18,10 @@
 ck_state ck;
 
 static const char *const level_names[CPU_LEVELS_MAX] = {"ref", "avx2", "avx512", "avx512vnni"};
-static const ck_test *const families[] = {ck_quant_tests, ck_embed_tests, ck_matmul_tests};
+static const ck_test *const families[] = {
+    ck_quant_tests, ck_embed_tests,    ck_matmul_tests,    ck_exp_tests,    ck_norm_tests,
+    ck_rope_tests,  ck_kv_store_tests, ck_attention_tests, ck_sample_tests,
+};
 
 static uint64_t seed = 1, rng;
 

@@ -29,7 +29,8 @@ typedef struct ck_test {
 } ck_test;
 
 /* Families; each file defines one table that ends with a NULL name. */
-extern const ck_test ck_quant_tests[], ck_embed_tests[], ck_matmul_tests[];
+extern const ck_test ck_quant_tests[], ck_embed_tests[], ck_matmul_tests[], ck_norm_tests[], ck_rope_tests[];
+extern const ck_test ck_exp_tests[], ck_kv_store_tests[], ck_attention_tests[], ck_sample_tests[];
 
 uint32_t ck_rand(void);
 int32_t ck_rand_int(int32_t lo, int32_t hi); // inclusive

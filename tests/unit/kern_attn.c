@@ -1,11 +1,21 @@
 /* Attention against a plain softmax in double, and against itself in other batches, splits and page orders. */
-#include "attn_world.h"
+#include "../checkkern/attn_world.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 // cmocka wants the three above first
 #include <cmocka.h>
+
+static void *world_alloc(size_t bytes)
+{
+    void *p = aligned_alloc(64, td_align_up(bytes + 64, 64));
+    assert_non_null(p);
+    return memset(p, 0, bytes);
+}
+
+static void world_free(void *p) { free(p); }
 
 static const cpu_level *levels[CPU_LEVELS_MAX];
 static int level_count;
@@ -37,7 +47,7 @@ static double worst_error(const attn_world *w)
                 worst = err > worst || err != err ? err : worst;
             }
         }
-    free(p);
+    world_free(p);
     return worst;
 }
 

@@ -1,14 +1,16 @@
 /* attn_world.h - a paged cache filled with random keys and values, and queries over it, for tests of attention.
  *
- * Blocks of a row lie scattered; whatever is not stored is NaN. Rows are (tokens in this step, context after it). */
+ * Blocks of a row lie scattered; whatever is not stored is NaN. Rows are (tokens in this step, context after it). The
+ * including file says where memory comes from. */
 #ifndef TD_TESTS_ATTN_WORLD_H
 #define TD_TESTS_ATTN_WORLD_H
 
 #include "kernels/cpu/attn.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+static void *world_alloc(size_t bytes); // zeroed, aligned to 64
+static void world_free(void *p);
 
 typedef struct attn_row {
     int32_t tok_count, ctx;
@@ -49,17 +51,6 @@ static inline float world_float(uint64_t *seed) // about normal
     return s * 0.87f;
 }
 
-static inline void *world_alloc(size_t bytes)
-{
-    size_t align = bytes > 1u << 22 ? 1u << 21 : 64; // large ones on huge pages, as the product's
-    void *p = aligned_alloc(align, td_align_up(bytes + 64, align));
-    td_assert(p != NULL);
-    if (align > 64)
-        madvise(p, bytes, MADV_HUGEPAGE);
-    memset(p, 0, bytes);
-    return p;
-}
-
 /* Stores the whole context of every row with the level's kv_store, a row at a time. */
 static inline void world_store(attn_world *w, const cpu_level *level)
 {
@@ -75,7 +66,7 @@ static inline void world_store(attn_world *w, const cpu_level *level)
         kern_kv_store_args a = {.batch = &b, .kv = &w->layer, .qkv = w->kv[r],
                                 .qkv_stride = 2 * s->kv_heads * s->head_dim};
         level->kv_store(&a, 0, cpu_kv_store_tiles(&a));
-        free(slot);
+        world_free(slot);
     }
 }
 
@@ -125,7 +116,7 @@ static inline void world_open(attn_world *w, const attn_shape *shape, const attn
         }
         w->row_tok0[r + 1] = t;
     }
-    free(order);
+    world_free(order);
     world_store(w, level);
     // What a window left behind is gone: no kernel may look there.
     for (int32_t r = 0; r < row_count && s->window > 0; r++)
@@ -159,10 +150,10 @@ static inline void world_run(attn_world *w, const cpu_level *level)
 static inline void world_close(attn_world *w)
 {
     for (int32_t r = 0; r < w->row_count; r++)
-        free(w->kv[r]);
+        world_free(w->kv[r]);
     void *all[] = {w->kv, w->layer.base, w->page, w->pos, w->row, w->row_tok0, w->row_ctx, w->q, w->out, w->scratch};
     for (size_t i = 0; i < TD_COUNT(all); i++)
-        free(all[i]);
+        world_free(all[i]);
 }
 
 #endif
