@@ -16,6 +16,8 @@
 static verb_fn *const run[VERB_COUNT] = {
     [VERB_COMPLETE] = verb_complete,
     [VERB_CHAT] = verb_chat,
+    [VERB_BENCH_LATENCY] = verb_bench_latency,
+    [VERB_BENCH_THROUGHPUT] = verb_bench_throughput,
     [VERB_TOKENIZE] = verb_tokenize,
     [VERB_DETOKENIZE] = verb_detokenize,
     [VERB_RENDER] = verb_render,
@@ -47,6 +49,8 @@ static td_rc find_verb(int argc, char *const *argv, size_t *verb, int *words, td
         if (!strcmp(name, both) || !strcmp(name, first))
             return TD_OK;
     }
+    if (!strcmp(first, "bench"))
+        return td_fail(err, TD_E_USAGE, "bench what? `tandem help bench` lists the kinds");
     const char *near = flags_nearest(first, verb_name_at, &verbs_table, VERB_COUNT);
     return td_fail(err, TD_E_USAGE, "'%.60s' is no verb%s%s%s; `tandem help` lists them", first,
                    near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");

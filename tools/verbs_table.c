@@ -271,6 +271,11 @@ static const flags_verb verbs[VERB_COUNT] = {
     [VERB_CHAT] = {"chat", "MODEL", "talk to the model in the terminal",
                    "Talk to the model in the terminal. /reset forgets the conversation, /exit or Ctrl-D ends, Ctrl-C "
                    "stops an answer. With -p one turn is answered and the program ends."},
+    [VERB_BENCH_LATENCY] = {"bench latency", "MODEL", "speed of prompt reading and generation, row by row",
+                            "Rows as llama-bench names them: pp512 reads a prompt of 512 tokens, tg128 generates 128 "
+                            "tokens, for each batch and depth; tokens a second of all sequences together, mean and "
+                            "standard deviation over the repeats."},
+    [VERB_BENCH_THROUGHPUT] = {"bench throughput", "MODEL", "speed of whole requests, prompt and answer together", NULL},
     [VERB_TOKENIZE] = {"tokenize", "MODEL", "text on stdin to token ids",
                        "Text on stdin to {\"tokens\":[…]}. --jsonl: lines {\"text\":…,\"add_special\":bool} to lines "
                        "{\"tokens\":[…]}. A GGUF with nothing but a vocabulary is enough."},
