@@ -77,6 +77,19 @@
 #define TD_HTTP_REQUEST_SECONDS 600
 #define TD_HTTP_STALL_SECONDS 60           // a stream that accepts no byte for this long is closed
 #define TD_HTTP_STREAM_BYTES_MAX (1u << 20)
+#define TD_HTTP_BODIES_BYTES_MAX (512ull << 20) // of all requests being read or parsed at one time
+#define TD_HTTP_IDLE_SECONDS 300           // a kept-alive connection without a request
+#define TD_HTTP_LINGER_SECONDS 2           // reading on after a refusal, so that the client sees the answer
+#define TD_HTTP_PING_SECONDS 15            // comment line on a silent stream, so that proxies keep it
+#define TD_HTTP_CHUNK_EXT_BYTES_MAX 128    // extensions of one chunk of a chunked body
+#define TD_HTTP_SHUTDOWN_SECONDS 45
+#define TD_HTTP_HEALTH_STALL_SECONDS 60
+#define TD_HTTP_WORKERS 2
+#define TD_API_KEYS_MAX 1024
+#define TD_API_KEY_BYTES_MAX 1024
+#define TD_SERVED_NAMES_MAX 64
+#define TD_REQUEST_ID_BYTES_MAX 128
+#define TD_PROMPTS_MAX 256                 // prompts of one completions request
 #define TD_MESSAGES_MAX 4096
 #define TD_CONTENT_PARTS_MAX 1024
 #define TD_TOOLS_MAX 128

@@ -1,0 +1,311 @@
+#include "server/call.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/access_log.h"
+#include "server/admit.h"
+#include "server/gen.h"
+#include "server/http.h"
+#include "server/route.h"
+#include "server/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void on_task(loop_task *t);
+static void on_worker(work_job *j);
+
+static uint64_t after(uint64_t from_ns, double s) { return from_ns + (uint64_t)(s * (double)TD_NS_PER_S); }
+
+/* ------------------------------------------------------------------ life */
+
+call *call_new(struct server *s, struct conn *from, struct MHD_Connection *http, const char *url, const char *method)
+{
+    call *c = td_alloc(sizeof *c);
+    if (!c)
+        return NULL;
+    c->server = s;
+    c->conn = from;
+    c->http = http;
+    c->path = url;
+    snprintf(c->method, sizeof c->method, "%s", method);
+    snprintf(c->path_shown, sizeof c->path_shown, "%s", url);
+    snprintf(c->peer, sizeof c->peer, "%s", from->peer);
+    c->start_ns = td_now_ns();
+    c->task.run = on_task;
+    c->job.run = on_worker;
+    c->content_type = "application/json";
+    c->body.max_bytes = TD_HTTP_BODY_BYTES_MAX;
+    td_arena_init(&c->arena, 0);
+    c->next = s->calls;
+    if (s->calls)
+        s->calls->prev = c;
+    s->calls = c;
+    s->call_count++;
+    return c;
+}
+
+static void call_free(call *c)
+{
+    gen_free(c->gen);
+    td_arena_free(&c->arena);
+    td_buf_free(&c->body);
+    td_buf_free(&c->answer);
+    td_free(c);
+}
+
+static void drop_body(call *c)
+{
+    td_buf_free(&c->body);
+    c->server->body_bytes -= c->body_charged;
+    c->body_charged = 0;
+}
+
+static void unlink_call(call *c)
+{
+    struct server *s = c->server;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->calls = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    s->call_count--;
+    admit_leave(c);
+}
+
+/* What still holds it: a worker, or a task that was posted and has not run. */
+static bool still_referred_to(call *c)
+{
+    return (c->stage == CALL_WORK && !atomic_load(&c->work_done)) || atomic_load(&c->task.queued);
+}
+
+void call_end(call *c)
+{
+    access_log_call(c);
+    c->library_done = true;
+    c->http = NULL;
+    atomic_store(&c->gone, true);
+    if (c->stage != CALL_WORK) {
+        drop_body(c);
+        gen_free(c->gen); // cancels; after it the engine notifies no more
+        c->gen = NULL;
+    }
+    if (!still_referred_to(c)) {
+        unlink_call(c);
+        call_free(c);
+    }
+}
+
+/* ------------------------------------------------------------------ library */
+
+void call_suspend(call *c)
+{
+    if (!c->suspended) {
+        c->suspended = true;
+        MHD_suspend_connection(c->http);
+    }
+}
+
+void call_resume(call *c)
+{
+    if (c->suspended) {
+        c->suspended = false;
+        MHD_resume_connection(c->http);
+    }
+    c->server->http_due = true;
+}
+
+bool call_waits_for_engine(const call *c)
+{
+    return c->stage == CALL_WORK || c->stage == CALL_ENGINE || (c->stage == CALL_SENDING && c->stream);
+}
+
+void call_gone(call *c)
+{
+    c->conn = NULL;
+    atomic_store(&c->gone, true);
+    if (c->stage == CALL_ENGINE || c->stage == CALL_SENDING)
+        gen_cancel(c->gen);
+    if (c->stage != CALL_ANSWER && c->stage != CALL_SENDING)
+        c->status = 499;
+    if (c->stage == CALL_SENDING && c->stream && !gen_ended(c->gen))
+        c->status = 499;
+    call_resume(c);
+}
+
+/* ------------------------------------------------------------------ stages */
+
+void call_fail(call *c)
+{
+    c->status = td_rc_http(c->err.rc);
+    const char *message = c->err.msg[0] ? c->err.msg : td_rc_text(c->err.rc);
+    char generic[TD_REQUEST_ID_BYTES_MAX + 64];
+    if (c->status == 500) { // the log has the cause, the client an id to ask with
+        td_error("request %s: %s", c->id, message);
+        snprintf(generic, sizeof generic, "internal error; the server's log has request id %s", c->id);
+        message = generic;
+    }
+    if (c->status == 429 || c->status == 503)
+        c->retry_after_s = admit_retry_after_s(c->server);
+    td_buf_clear(&c->answer);
+    http_error_json(&c->answer, c->status, message, c->err.param, c->err_code);
+    c->content_type = "application/json";
+    c->stream = false;
+    c->stage = CALL_ANSWER;
+}
+
+void call_work(call *c)
+{
+    c->stage = CALL_WORK;
+    call_suspend(c);
+    work_submit(c->server->work, &c->job);
+}
+
+static void on_worker(work_job *j)
+{
+    call *c = (call *)((char *)j - offsetof(call, job));
+    loop *l = &c->server->loop;
+    if (!atomic_load(&c->gone))
+        c->route->run(c, &c->err);
+    atomic_store(&c->work_done, true);
+    loop_post(l, &c->task);
+}
+
+static void begin_answer(call *c)
+{
+    if (!c->status)
+        c->status = 200;
+    c->stage = CALL_ANSWER;
+    call_resume(c);
+}
+
+static void engine_failed(call *c)
+{
+    c->err = *gen_error(c->gen);
+    call_fail(c);
+    call_resume(c);
+}
+
+/* Events came. A stream begins with the first of them, so that until then a failure has its own status. */
+static void engine_step(call *c)
+{
+    gen_pump(c->gen);
+    if (c->stream) {
+        if (gen_pending(c->gen) > 0)
+            begin_answer(c);
+        else if (gen_ended(c->gen))
+            engine_failed(c);
+    } else if (gen_ended(c->gen)) {
+        if (gen_error(c->gen)->rc) {
+            engine_failed(c);
+        } else {
+            gen_write(c->gen, &c->answer);
+            begin_answer(c);
+        }
+    }
+}
+
+static void work_finished(call *c)
+{
+    drop_body(c);
+    if (c->abort_rc) {
+        gen_free(c->gen);
+        c->gen = NULL;
+        c->err = (td_err)TD_ERR_INIT;
+        td_fail(&c->err, c->abort_rc, "the request was ended before it reached the engine: %s", td_rc_text(c->abort_rc));
+        call_fail(c);
+        call_resume(c);
+    } else if (c->err.rc) {
+        call_fail(c);
+        call_resume(c);
+    } else if (c->gen) {
+        c->stage = CALL_ENGINE;
+        if (c->conn && c->conn->rdhup)
+            conn_kill(c->conn); // it left meanwhile
+        else
+            engine_step(c);
+    } else {
+        begin_answer(c);
+    }
+}
+
+static void on_task(loop_task *t)
+{
+    call *c = (call *)((char *)t - offsetof(call, task));
+    if (c->stage == CALL_WORK && !atomic_load(&c->work_done))
+        return; // an early event; the worker posts again
+    if (c->library_done) {
+        drop_body(c);
+        unlink_call(c);
+        call_free(c);
+        return;
+    }
+    if (c->stage == CALL_WORK)
+        work_finished(c);
+    else if (c->stage == CALL_ENGINE)
+        engine_step(c);
+    else if (c->stage == CALL_SENDING && c->suspended)
+        call_resume(c);
+}
+
+/* ------------------------------------------------------------------ deadlines */
+
+void call_abort(call *c, td_rc rc, const char *why)
+{
+    switch (c->stage) {
+    case CALL_BODY:
+        if (c->conn)
+            conn_kill(c->conn);
+        break;
+    case CALL_WORK:
+        c->abort_rc = rc;
+        atomic_store(&c->gone, true);
+        break;
+    case CALL_ENGINE:
+    case CALL_SENDING:
+        if (c->gen && !gen_ended(c->gen)) {
+            gen_fail(c->gen, rc, why);
+            if (c->stage == CALL_ENGINE)
+                engine_step(c);
+            else
+                call_resume(c);
+        }
+        break;
+    case CALL_ANSWER: break;
+    }
+}
+
+/* A comment line keeps proxies from closing a stream that waits, and finds clients that vanished. */
+static void ping(call *c, uint64_t now)
+{
+    if (!c->stream || (c->stage != CALL_ENGINE && c->stage != CALL_SENDING) || gen_ended(c->gen))
+        return;
+    uint64_t due = after(c->stream_ns ? c->stream_ns : c->start_ns, c->server->opts.ping_s);
+    if (now < due) {
+        loop_at(&c->server->loop, due);
+        return;
+    }
+    c->stream_ns = now;
+    loop_at(&c->server->loop, after(now, c->server->opts.ping_s));
+    if (c->stage == CALL_SENDING && !c->suspended)
+        return; // it is the client that does not read
+    gen_ping(c->gen);
+    if (c->stage == CALL_ENGINE)
+        begin_answer(c);
+    else
+        call_resume(c);
+}
+
+void call_tick(call *c, uint64_t now)
+{
+    if (c->library_done || atomic_load(&c->gone))
+        return;
+    if (c->deadline_ns && now >= c->deadline_ns) {
+        c->deadline_ns = 0;
+        call_abort(c, TD_E_DEADLINE, "the request did not end before its deadline");
+        return;
+    }
+    loop_at(&c->server->loop, c->deadline_ns);
+    ping(c, now);
+}

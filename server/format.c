@@ -1,0 +1,78 @@
+#include "server/format.h"
+
+#include "server/call.h"
+#include "server/logprobs.h"
+#include "server/sse.h"
+
+#include <string.h>
+
+void format_open(gen *g, td_buf *out, const char *id_prefix, const char *object)
+{
+    sse_lit(out, "{\"id\":\"");
+    td_buf_str(out, id_prefix);
+    td_buf_str(out, g->call->id); // printable, without quotes: choose_id()
+    sse_lit(out, "\",\"object\":\"");
+    td_buf_str(out, object);
+    sse_lit(out, "\",\"created\":");
+    sse_int(out, (int64_t)g->created_s);
+    sse_lit(out, ",\"model\":");
+    td_buf_json_str(out, g->model, strlen(g->model));
+    sse_lit(out, ",\"system_fingerprint\":");
+    td_buf_json_str(out, g->fingerprint, strlen(g->fingerprint));
+}
+
+void format_usage(td_buf *out, const gen_usage *u)
+{
+    sse_lit(out, "{\"prompt_tokens\":");
+    sse_int(out, u->prompt);
+    sse_lit(out, ",\"completion_tokens\":");
+    sse_int(out, u->output);
+    sse_lit(out, ",\"total_tokens\":");
+    sse_int(out, u->prompt + u->output);
+    sse_lit(out, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+    sse_int(out, u->cached);
+    sse_lit(out, "}}");
+}
+
+void format_finish(td_buf *out, const gen_choice *c)
+{
+    static const char *const names[] = {"null", "\"stop\"", "\"length\"", "\"abort\"", "\"error\""};
+    sse_lit(out, ",\"finish_reason\":");
+    td_buf_str(out, names[c->done ? c->finish : TD_FINISH_NONE]);
+    sse_lit(out, ",\"stop_reason\":");
+    if (c->stop_string)
+        td_buf_json_str(out, c->stop_string, strlen(c->stop_string));
+    else if (c->done && c->stop_id >= 0)
+        sse_int(out, c->stop_id);
+    else
+        sse_lit(out, "null");
+}
+
+void format_chunk_end(gen *g, const gen_choice *c)
+{
+    if (g->params->continuous_usage) {
+        gen_usage u = {.prompt = c->prompt->count, .cached = c->prompt->cached, .output = c->output};
+        sse_lit(&g->out, ",\"usage\":");
+        format_usage(&g->out, &u);
+    }
+    td_buf_char(&g->out, '}');
+    sse_end(&g->out);
+}
+
+/* g->head ends with `"choices":[{"index":`; without its last element that is a chunk without choices. */
+void format_usage_chunk(gen *g)
+{
+    static const char tail[] = "{\"index\":";
+    gen_usage u = gen_get_usage(g);
+    td_buf_add(&g->out, g->head.data, g->head.len - (sizeof tail - 1));
+    sse_lit(&g->out, "],\"usage\":");
+    format_usage(&g->out, &u);
+    td_buf_char(&g->out, '}');
+    sse_end(&g->out);
+}
+
+void format_prompt_logprobs(gen *g, gen_prompt *p, const td_event *ev)
+{
+    if (ev->logprobs)
+        logprobs_prompt(&p->logprobs, g->engine, ev->logprobs, ev->id_count);
+}

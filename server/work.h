@@ -1,0 +1,22 @@
+/* work.h - a few threads that do what would hold up the event loop: parse, render, tokenize. A job is embedded in what
+ * it works for and runs once; it reports back through loop_post(). Submitting is for the loop thread. */
+#ifndef TD_SERVER_WORK_H
+#define TD_SERVER_WORK_H
+
+#include "base/err.h"
+
+#include <stdint.h>
+
+typedef struct work_job work_job;
+struct work_job {
+    work_job *next;
+    void (*run)(work_job *j); // on a worker
+};
+
+typedef struct work_pool work_pool;
+
+td_rc work_open(int32_t threads, work_pool **out, td_err *err);
+void work_submit(work_pool *w, work_job *j); // first in, first out; the number of jobs is bounded by admission
+void work_close(work_pool *w); // runs what is queued, then joins; NULL is fine
+
+#endif

@@ -1,0 +1,8 @@
+add_library(fake_engine STATIC ${CMAKE_CURRENT_SOURCE_DIR}/fake_engine.c)
+target_link_libraries(fake_engine PUBLIC server)
+target_include_directories(fake_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_options(fake_engine PRIVATE -Wall -Wextra -Werror)
+
+add_executable(fake_server ${CMAKE_CURRENT_SOURCE_DIR}/fake_server.c)
+target_link_libraries(fake_server PRIVATE server fake_engine)
+target_compile_options(fake_server PRIVATE -Wall -Wextra -Werror)
