@@ -32,6 +32,7 @@
 #define TD_TOK_PIECE_BYTES_MAX (64u << 10) // one vocabulary entry
 #define TD_TOK_MERGES_MAX 8000000
 #define TD_TOK_MARK_BYTES_MAX 64            // continuing_subword_prefix, end_of_word_suffix
+#define TD_TOK_CHARSMAP_BYTES_MAX (2u << 20) // SentencePiece's largest own table has 250 KB
 #define TD_TOK_STEPS_MAX 64                // normalizers, pre-tokenizers, decoders of one file, each
 #define TD_TOK_DEPTH_MAX 16                // Sequence inside Sequence
 #define TD_TOK_TEMPLATE_MAX 32             // ids that a post-processor puts around a text

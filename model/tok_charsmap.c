@@ -1,6 +1,7 @@
 #include "model/tok_charsmap.h"
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -16,26 +17,87 @@ struct tok_charsmap {
     size_t text_len; // ends with a NUL
 };
 
-enum { CLUSTER_BYTES_MAX = 6 };
+enum { CLUSTER_BYTES_MAX = 6, NESTED_MAX = 31 }; // SentencePiece keeps the values on one way in an array of 32
 
 static uint32_t read_u32(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
+
+typedef struct walk { // what was reached so far, over all ways from the root
+    const uint8_t *unit; // u32 little endian
+    size_t units, text_len;
+    uint8_t *depth;      // [units]: values on the way here, plus one; 0 = not reached
+    uint32_t *todo;      // [units]
+    size_t todo_count;
+    uint8_t *queued;     // [units]
+} walk;
+
+/* Reaches the node whose children begin at `base`; false: the table is bad. */
+static bool reach(walk *w, uint32_t base, unsigned depth)
+{
+    // Readers look at base ^ byte for any byte before they know whether there is such a child.
+    if ((base | 0xFF) >= w->units || depth > NESTED_MAX)
+        return false;
+    if (w->depth[base] > depth)
+        return true;
+    w->depth[base] = (uint8_t)(depth + 1);
+    if (!w->queued[base]) {
+        w->queued[base] = 1;
+        w->todo[w->todo_count++] = base;
+    }
+    return true;
+}
+
+/* Visits every state again whenever a way with more values leads there; a circle with a value in it gets too deep. */
+static bool walk_all(walk *w)
+{
+    if (!reach(w, offset_of(read_u32(w->unit)), 0))
+        return false;
+    while (w->todo_count > 0) {
+        uint32_t base = w->todo[--w->todo_count];
+        w->queued[base] = 0;
+        unsigned depth = w->depth[base] - 1u;
+        for (uint32_t byte = 0; byte < 256; byte++) {
+            uint32_t at = base ^ byte, unit = read_u32(w->unit + 4 * (size_t)at);
+            if ((unit & (1u << 31 | 0xFF)) != byte)
+                continue;
+            uint32_t to = at ^ offset_of(unit);
+            bool leaf = unit >> 8 & 1;
+            if (leaf && (to >= w->units || (read_u32(w->unit + 4 * (size_t)to) & 0x7FFFFFFFu) >= w->text_len))
+                return false;
+            if (!reach(w, to, depth + leaf))
+                return false;
+        }
+    }
+    return true;
+}
+
 td_rc tok_charsmap_check(const uint8_t *bytes, size_t len, td_err *err)
 {
-    if (len < 8)
-        return td_fail(err, TD_E_MODEL, "character table of %zu bytes is cut off", len);
+    if (len < 8 || len > TD_TOK_CHARSMAP_BYTES_MAX)
+        return td_fail(err, TD_E_MODEL, "character table has %zu bytes; 8 to %u are accepted", len,
+                       TD_TOK_CHARSMAP_BYTES_MAX);
     size_t size = read_u32(bytes);
     if (size < 4 || size % 4 || size > len - 4)
         return td_fail(err, TD_E_MODEL, "character table says its array has %zu bytes, of %zu", size, len);
-    size_t text = len - 4 - size;
-    if (text == 0 || bytes[len - 1] != 0)
+    walk w = {.unit = bytes + 4, .units = size / 4, .text_len = len - 4 - size};
+    if (w.text_len == 0 || bytes[len - 1] != 0)
         return td_fail(err, TD_E_MODEL, "character table does not end in a zero byte");
-    // Any unit may be reached as a leaf by crafted links, so that all that could be one are looked at where they are
-    // used; here only what every reader relies on.
-    return TD_OK;
+    w.depth = td_alloc(w.units);
+    w.queued = td_alloc(w.units);
+    w.todo = td_alloc(w.units * sizeof *w.todo);
+    td_rc rc = TD_OK;
+    if (!w.depth || !w.queued || !w.todo)
+        rc = td_fail(err, TD_E_NOMEM, "not enough memory for a character table of %zu bytes", len);
+    else if (!walk_all(&w))
+        rc = td_fail(err, TD_E_MODEL, "character table has links or texts outside itself");
+    td_free(w.depth);
+    td_free(w.queued);
+    td_free(w.todo);
+    return rc;
 }
 
 td_rc tok_charsmap_new(const uint8_t *bytes, size_t len, tok_charsmap **out, td_err *err)
@@ -105,8 +167,6 @@ void tok_charsmap_free(tok_charsmap *c)
     td_free(c->text);
     td_free(c);
 }
-
-static uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
 
 /* The value of the shortest key that s begins with. The reference takes the first it finds, not the longest. */
 static const char *shortest(const tok_charsmap *c, const char *s, size_t len)

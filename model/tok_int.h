@@ -47,7 +47,11 @@ td_rc tokenizer_find_ends(tokenizer *t, td_err *err);
 td_rc tokenizer_finish(tokenizer *t, td_err *err);
 
 /* Readers. The file's name is put before their messages by the caller. */
-td_rc tok_json_read(tokenizer *t, const char *text, size_t len, td_err *err);           // tokenizer.json
-td_rc tok_spm_read(tokenizer *t, const char *bytes, size_t len, td_err *err);           // tokenizer.model
+td_rc tok_json_read(tokenizer *t, const char *text, size_t len, td_err *err); // tokenizer.json
+typedef struct tok_spm_options {
+    int64_t extra_ids; // room for ids up to this, for added tokens
+    bool legacy;       // the space in front also behind special tokens
+} tok_spm_options;
+td_rc tok_spm_read(tokenizer *t, const char *bytes, size_t len, const tok_spm_options *o, td_err *err); // tokenizer.model
 
 #endif

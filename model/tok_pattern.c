@@ -1,9 +1,9 @@
 #include "model/tok_pattern.h"
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "model/tok_ucd.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Inside a class: Unicode White_Space (PCRE2's \s has U+180E as well), and all that is not. */
@@ -11,9 +11,10 @@
 #define NOT_SPACE                                                                                          \
     "\\x00-\\x08\\x0E-\\x1F\\x21-\\x84\\x86-\\x9F\\xA1-\\x{167F}\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}"     \
     "\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{10FFFF}"
-/* What a word is made of beside L, M, Nd, Nl and Pc: circled letters and, in Oniguruma, six Latin-1 fractions and
- * superscripts. */
-#define WORD_REST "\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}\\xB2\\xB3\\xB9\\xBC-\\xBE"
+/* What a word is made of beside L, M, Nd, Nl and Pc: circled letters; and, in Oniguruma, where \w stands alone, six
+ * Latin-1 fractions and superscripts. */
+#define WORD_REST "\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+#define WORD_ALONE "\\xB2\\xB3\\xB9\\xBC-\\xBE"
 
 typedef struct rewriter {
     const char *s;
@@ -39,6 +40,8 @@ static void copy(rewriter *r, size_t n)
 static void put_property(td_buf *out, const char *name, size_t len)
 {
     td_buf_fmt(out, "\\p{%.*s}", (int)len, name);
+    if (len == 3 && memcmp(name, "Han", 3) == 0) // the one script that patterns name, and that grew
+        td_buf_str(out, "\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}");
     for (size_t i = 0; len <= 2 && i < tok_ucd_new_count; i++) {
         const tok_ucd_range *u = &tok_ucd_new[i];
         if (memcmp(u->category, name, len) == 0)
@@ -46,12 +49,12 @@ static void put_property(td_buf *out, const char *name, size_t len)
     }
 }
 
-static void put_word(td_buf *out)
+static void put_word(td_buf *out, bool in_class)
 {
     static const char *const parts[] = {"L", "M", "Nd", "Nl", "Pc"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         put_property(out, parts[i], strlen(parts[i]));
-    td_buf_str(out, WORD_REST);
+    td_buf_str(out, in_class ? WORD_REST : WORD_REST WORD_ALONE);
 }
 
 /* At \p or \P. Outside a class it becomes a class of its own. A negated property inside a class keeps PCRE2's meaning,
@@ -113,7 +116,7 @@ static td_rc escape(rewriter *r, bool in_class)
         break;
     case 'w':
         td_buf_str(r->out, open);
-        put_word(r->out);
+        put_word(r->out, in_class);
         td_buf_str(r->out, close);
         break;
     case 'W':
@@ -122,7 +125,7 @@ static td_rc escape(rewriter *r, bool in_class)
         if (in_class)
             return refuse(r, "a negated shorthand inside a class");
         td_buf_str(r->out, "[^");
-        c == 'W' ? put_word(r->out) : c == 'D' ? put_property(r->out, "Nd", 2) : (void)td_buf_str(r->out, "0-9A-Fa-f");
+        c == 'W' ? put_word(r->out, false) : c == 'D' ? put_property(r->out, "Nd", 2) : (void)td_buf_str(r->out, "0-9A-Fa-f");
         td_buf_char(r->out, ']');
         break;
     case 'p':
@@ -133,6 +136,21 @@ static td_rc escape(rewriter *r, bool in_class)
     }
     r->at += 2;
     return TD_OK;
+}
+
+/* At "[:" inside a class. The others mean different sets in the two languages. */
+static td_rc posix_class(rewriter *r)
+{
+    static const char *const names[] = {"[:digit:]", "[:space:]", "[:xdigit:]"};
+    for (size_t i = 0; i < TD_COUNT(names); i++) {
+        size_t len = strlen(names[i]);
+        if (r->len - r->at < len || memcmp(r->s + r->at, names[i], len) != 0)
+            continue;
+        i == 0 ? put_property(r->out, "Nd", 2) : (void)td_buf_str(r->out, i == 1 ? SPACE : "0-9A-Fa-f");
+        r->at += len;
+        return TD_OK;
+    }
+    return refuse(r, "this named class");
 }
 
 static td_rc class_items(rewriter *r, int depth, bool *subtract);
@@ -178,8 +196,7 @@ static td_rc class_items(rewriter *r, int depth, bool *subtract)
             *subtract = true;
             return TD_OK;
         } else if (c == '[' && peek(r, 1) == ':') {
-            const char *close = strstr(r->s + r->at, ":]");
-            copy(r, close ? (size_t)(close + 2 - (r->s + r->at)) : 1);
+            rc = posix_class(r);
         } else if (c == '[') {
             if (depth > 8 || peek(r, 1) == '^')
                 return refuse(r, "a class inside a class");

@@ -1,9 +1,12 @@
 #include "model/tok_vocab.h"
 
+#include "base/check.h"
 #include "base/limits.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define SHOWN(len) (int)TD_MIN((len), (size_t)40) // bytes of a token that a message shows
 
 td_rc tok_vocab_init(tok_vocab *v, int64_t count, td_err *err)
 {
@@ -34,14 +37,15 @@ td_rc tok_vocab_put(tok_vocab *v, int64_t id, const char *text, size_t len, floa
                     td_err *err)
 {
     if (id < 0 || id >= v->count)
-        return td_fail(err, TD_E_MODEL, "token '%.40s' has id %lld, outside a vocabulary of %d", text, (long long)id,
-                       v->count);
+        return td_fail(err, TD_E_MODEL, "token '%.*s' has id %lld, outside a vocabulary of %d", SHOWN(len), text,
+                       (long long)id, v->count);
     if (len > TD_TOK_PIECE_BYTES_MAX)
         return td_fail(err, TD_E_MODEL, "token %lld is %zu bytes long, more than %u", (long long)id, len,
                        TD_TOK_PIECE_BYTES_MAX);
     tok_entry *e = &v->entry[id];
     if (e->kind != TOK_GAP)
-        return td_fail(err, TD_E_MODEL, "two tokens have id %lld: '%.40s' and '%.40s'", (long long)id, e->text, text);
+        return td_fail(err, TD_E_MODEL, "two tokens have id %lld: '%.40s' and '%.*s'", (long long)id, e->text,
+                       SHOWN(len), text);
     char *copy = td_arena_strndup(&v->mem, text, len);
     bool oom = !copy, added = false;
     if (!oom)
