@@ -2,20 +2,21 @@
 
 #include <string.h>
 
-/* z, ids and tmp of one thread, each on its own cache lines. */
+/* The four arrays of one thread, each on its own cache lines. */
 static size_t row_bytes(int32_t vocab) { return td_align_up((size_t)vocab * 4, 64); }
 
 size_t cpu_sample_scratch_bytes(kern_dev *dev, int32_t row_max, int32_t vocab)
 {
     (void)row_max;
-    return (size_t)dev->thread_count * 3 * row_bytes(vocab);
+    return (size_t)dev->thread_count * 4 * row_bytes(vocab);
 }
 
 sample_scratch sample_scratch_at(const kern_sample_args *a)
 {
     size_t step = row_bytes(a->vocab);
-    char *p = (char *)a->scratch + (size_t)cpu_thread_index * 3 * step;
-    return (sample_scratch){(float *)(void *)p, (uint32_t *)(void *)(p + step), (uint32_t *)(void *)(p + 2 * step)};
+    char *p = (char *)a->scratch + (size_t)cpu_thread_index * 4 * step;
+    return (sample_scratch){(float *)(void *)p, (uint32_t *)(void *)(p + step), (uint32_t *)(void *)(p + 2 * step),
+                            (float *)(void *)(p + 3 * step)};
 }
 
 int64_t cpu_sample_tiles(const kern_sample_args *a) { return a->row_count; }

@@ -18,6 +18,7 @@ typedef struct sample_scratch {
     float *z;          // [V] adjusted logits, -INFINITY = excluded
     uint32_t *ids;     // [V]
     uint32_t *tmp;     // [V]
+    float *key;        // [V]
 } sample_scratch;
 
 sample_scratch sample_scratch_at(const kern_sample_args *a);

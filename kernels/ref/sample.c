@@ -53,11 +53,11 @@ static void adjust(const kern_sample_row *r, const float *logits, int32_t vocab,
     }
 }
 
-/* Ids of the first `n` in the sorted list that stay under typical_p get to keep their weight; the others' z becomes
- * -infinity. Key: distance of y from the mean of y under the weights, which is that of -log p from the entropy. */
-static int32_t keep_typical(const kern_sample_row *r, float *z, float z_max, float inv_t, uint32_t *ids, int32_t n,
-                            uint32_t *by_id, int32_t vocab)
+/* Of the first n ids, those that typical_p keeps, in order again. Key: distance of y from the mean of y under the weights, which is that of -log p from the entropy. */
+static int32_t keep_typical(const kern_sample_row *r, sample_scratch s, float z_max, float inv_t, int32_t n, int32_t vocab)
 {
+    float *z = s.z, *key = s.key;
+    uint32_t *ids = s.ids, *by_id = s.tmp;
     double sum = 0.0, sum_y = 0.0;
     uint64_t total = 0, mass = 0;
     memset(by_id, 0, (size_t)vocab * sizeof *by_id);
@@ -72,9 +72,9 @@ static int32_t keep_typical(const kern_sample_row *r, float *z, float z_max, flo
         sum_y += w * (double)y;
         total += sample_weight(y);
     }
-    float mean = (float)(sum_y / sum), *key = (float *)(void *)by_id;
-    for (int32_t id = 0; id < vocab; id++)
-        key[id] = by_id[id] ? -__builtin_fabsf((z[id] - z_max) * inv_t - mean) : 0.0f;
+    float mean = (float)(sum_y / sum);
+    for (int32_t i = 0; i < n; i++)
+        key[ids[i]] = -__builtin_fabsf((z[ids[i]] - z_max) * inv_t - mean);
     sort_ids(key, ids, n);
     uint64_t limit = sample_share(total, r->typical_p);
     int32_t kept = 0;
@@ -105,7 +105,7 @@ static int32_t draw(const kern_sample_row *r, sample_scratch s, int32_t vocab, f
         n = kept;
     }
     if (r->typical_p < 1.0f)
-        n = keep_typical(r, s.z, z_max, inv_t, s.ids, n, s.tmp, vocab);
+        n = keep_typical(r, s, z_max, inv_t, n, vocab);
     total = mass = 0;
     for (int32_t i = 0; i < n; i++)
         total += sample_weight((s.z[s.ids[i]] - z_max) * inv_t);
