@@ -2,8 +2,8 @@
 # private link farm that holds only this folder, and what it may see is exactly what it links.
 set(TD_WARNINGS -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
     -Wpointer-arith -Wno-missing-field-initializers -Wno-format-truncation -Wno-maybe-uninitialized -Werror) # fields not named are zero
-if(CMAKE_C_COMPILER_ID MATCHES Clang) # builds the fuzzers; gcc has the last word on conversions
-  list(APPEND TD_WARNINGS -Wno-unknown-warning-option -Wno-conversion -Wno-string-plus-int)
+if(CMAKE_C_COMPILER_ID MATCHES Clang) # builds the fuzzers only; gcc has the last word on warnings
+  set(TD_WARNINGS -Wall -Wno-unknown-warning-option)
 endif()
 
 function(td_include_farm NAME)
