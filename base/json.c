@@ -1,10 +1,17 @@
 #include "base/json.h"
 
+#include "base/arena.h"
+#include "base/json_scan.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_scan.h"
+/* cJSON's memory goes through the fault seam as well. Before main, since the hooks are global. */
+__attribute__((constructor)) static void use_td_memory(void)
+{
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = td_alloc, .free_fn = td_free});
+}
 
 void td_json_free(td_json *j) { cJSON_Delete(j); }
 
