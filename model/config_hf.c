@@ -203,7 +203,7 @@ static int32_t read_rope(hf *h, model_config *c, const td_json *params, const ch
 static const td_json *rope_params(hf *h)
 {
     const td_json *p = td_json_get(h->obj, "rope_scaling");
-    if (!p)
+    if (!p || (cJSON_IsObject(p) && !p->child)) // an empty one counts as absent
         p = td_json_get(h->obj, "rope_parameters");
     if (p && !cJSON_IsObject(p))
         hf_fail(h, TD_E_MODEL, "the rope parameters must be an object");
