@@ -352,8 +352,8 @@ bool td_request_next(td_request *r, td_event *out)
         r->lost = false;
         events_free(r->head);
         r->head = r->tail = NULL;
-        atomic_store(&r->cancel, true);
         pthread_mutex_unlock(&r->lock);
+        td_request_cancel(r);
         return true;
     }
     event_node *n = r->taken = r->head;

@@ -1,0 +1,415 @@
+/* The engine on a tiny model: sampling rules, choices, preemption, cancellation, limits, and what every block does. */
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "engine/tandem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OUT_MAX = 256, CHOICES_MAX = 16 };
+
+typedef struct answer {
+    int32_t ids[CHOICES_MAX][OUT_MAX], count[CHOICES_MAX], cached, stop_id[CHOICES_MAX];
+    td_finish finish[CHOICES_MAX];
+    td_token_logprobs lp[OUT_MAX]; // of choice 0
+    td_token_logprobs prompt_lp[OUT_MAX];
+    int32_t prompt_lp_count;
+    td_rc rc;
+    uint64_t hash;
+} answer;
+
+static td_engine *open_tiny(td_engine_opts o)
+{
+    td_err err = TD_ERR_INIT;
+    td_engine *e = NULL;
+    o.model = TD_TESTS_DIR "/golden/tiny/llama";
+    o.threads = o.threads ? o.threads : 2;
+    o.seed_set = true;
+    o.kv_cache_memory = o.kv_cache_memory ? o.kv_cache_memory : 8 << 20;
+    o.max_num_seqs = o.max_num_seqs ? o.max_num_seqs : 16;
+    o.max_num_batched_tokens = o.max_num_batched_tokens ? o.max_num_batched_tokens : 64;
+    if (td_engine_open(&o, &e, &err) != TD_OK)
+        fail_msg("%s", err.msg);
+    return e;
+}
+
+static void prompt_of(int32_t *ids, int32_t n, uint32_t seed)
+{
+    for (int32_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        ids[i] = 3 + (int32_t)(seed >> 8) % 500;
+    }
+}
+
+static td_request_opts request_of(const int32_t *ids, int32_t n, int32_t max_tokens)
+{
+    td_request_opts o = {.prompt = ids, .prompt_count = n, .sampling = td_sampling_default(), .want_logits_hash = true};
+    o.sampling.max_tokens = max_tokens;
+    o.sampling.seed_set = true;
+    o.sampling.seed = 7;
+    o.sampling.ignore_eos = true;
+    return o;
+}
+
+static void take(td_request *r, answer *a)
+{
+    td_event ev;
+    memset(a, 0, sizeof *a);
+    do {
+        assert_true(td_request_wait(r, 60000));
+        assert_true(td_request_next(r, &ev));
+        int32_t c = ev.choice;
+        for (int32_t i = 0; ev.kind == TD_EVENT_TOKENS && i < ev.id_count; i++) {
+            if (c == 0 && ev.logprobs)
+                a->lp[a->count[c]] = ev.logprobs[i];
+            a->ids[c][a->count[c]++] = ev.ids[i];
+        }
+        if (ev.kind == TD_EVENT_PROMPT && ev.logprobs)
+            memcpy(a->prompt_lp, ev.logprobs, sizeof *ev.logprobs * (size_t)(a->prompt_lp_count = ev.id_count));
+        if (ev.kind == TD_EVENT_DONE) {
+            a->finish[c] = ev.finish;
+            a->stop_id[c] = ev.stop_id;
+        }
+    } while (ev.kind != TD_EVENT_END);
+    assert_false(td_request_next(r, &ev));
+    a->rc = ev.rc;
+    a->cached = ev.cached_count;
+    a->hash = ev.logits_hash;
+    td_request_free(r);
+}
+
+static void run(td_engine *e, const td_request_opts *o, answer *a)
+{
+    td_request *r;
+    td_err err = TD_ERR_INIT;
+    if (td_request_submit(e, o, &r, &err) != TD_OK)
+        fail_msg("%s", err.msg);
+    take(r, a);
+}
+
+/* Nothing is held once nothing runs, and the states add up. */
+static void check_idle(td_engine *e)
+{
+    td_metrics m;
+    for (int i = 0; i < 1000 && !td_engine_idle(e); i++)
+        usleep(1000);
+    for (int i = 0; i < 1000; i++) {
+        td_engine_metrics(e, &m);
+        if (m.blocks_held == 0 && m.running == 0 && m.waiting == 0)
+            break;
+        usleep(1000);
+    }
+    assert_true(m.blocks_held == 0 && m.blocks_leased == 0 && m.running == 0 && m.waiting == 0);
+    assert_true(m.blocks_free + m.blocks_cached == m.blocks_total);
+}
+
+static void choices_and_seeds(void **state)
+{
+    (void)state;
+    int32_t ids[100];
+    prompt_of(ids, 100, 1);
+    static answer one, four, again;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_request_opts o = request_of(ids, 100, 20);
+    run(e, &o, &one);
+    o.sampling.n = 4;
+    run(e, &o, &four);
+    assert_memory_equal(one.ids[0], four.ids[0], sizeof one.ids[0]);
+    for (int c = 0; c < 4; c++) {
+        assert_int_equal(four.count[c], 20);
+        assert_int_equal(four.finish[c], TD_FINISH_LENGTH);
+        for (int d = 0; d < c; d++)
+            assert_memory_not_equal(four.ids[c], four.ids[d], 20 * sizeof(int32_t));
+    }
+    // Forks share blocks while they can; with room for two at once they queue. Nothing else changes.
+    td_engine *small = open_tiny((td_engine_opts){.max_num_seqs = 4, .kv_cache_memory = 11 * 16 * 2 * 2 * 16 * 4 * 4,
+                                                  .max_model_len = 128, .max_num_batched_tokens = 17});
+    run(small, &o, &again);
+    assert_memory_equal(four.ids, again.ids, sizeof four.ids);
+    assert_true(four.hash == again.hash);
+    td_metrics m;
+    td_engine_metrics(small, &m);
+    assert_true(m.preemptions > 0);
+    check_idle(small);
+    td_engine_close(small);
+    o.sampling.seed = 8;
+    run(e, &o, &again);
+    assert_memory_not_equal(four.ids[0], again.ids[0], 20 * sizeof(int32_t));
+    check_idle(e);
+    td_engine_close(e);
+}
+
+static void rules_on_tokens(void **state)
+{
+    (void)state;
+    int32_t ids[40], allowed[] = {5, 77, 301}, bad1[] = {0, 0}, *words[] = {bad1, bad1 + 1}, lens[] = {2, 1};
+    prompt_of(ids, 40, 2);
+    static answer free_run, a;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_request_opts o = request_of(ids, 40, 30);
+    o.sampling.temperature = 0;
+    run(e, &o, &free_run);
+
+    o.sampling.allowed_ids = allowed, o.sampling.allowed_id_count = 3;
+    run(e, &o, &a);
+    for (int i = 0; i < 30; i++)
+        assert_true(a.ids[0][i] == 5 || a.ids[0][i] == 77 || a.ids[0][i] == 301);
+    o.sampling.allowed_ids = NULL, o.sampling.allowed_id_count = 0;
+
+    td_logit_bias bias = {.id = 123, .bias = 100};
+    o.sampling.logit_bias = &bias, o.sampling.logit_bias_count = 1;
+    run(e, &o, &a);
+    assert_int_equal(a.ids[0][0], 123);
+    o.sampling.logit_bias_count = 0;
+
+    // A word of two tokens may not be completed, a word of one never appears.
+    bad1[0] = free_run.ids[0][3], bad1[1] = free_run.ids[0][4];
+    o.sampling.bad_words = (const int32_t *const *)words, o.sampling.bad_word_lens = lens, o.sampling.bad_word_count = 1;
+    run(e, &o, &a);
+    assert_memory_equal(a.ids[0], free_run.ids[0], 4 * sizeof(int32_t));
+    for (int i = 1; i < 30; i++)
+        assert_false(a.ids[0][i - 1] == bad1[0] && a.ids[0][i] == bad1[1]);
+    o.sampling.bad_word_count = 0;
+
+    int32_t stop = free_run.ids[0][6], first = 0;
+    while (free_run.ids[0][first] != stop)
+        first++;
+    o.sampling.stop_ids = &stop, o.sampling.stop_id_count = 1;
+    run(e, &o, &a);
+    assert_int_equal(a.count[0], first + 1);
+    assert_int_equal(a.finish[0], TD_FINISH_STOP);
+    assert_int_equal(a.stop_id[0], stop);
+    o.sampling.min_tokens = 12;
+    run(e, &o, &a);
+    for (int i = 0; i < 12; i++)
+        assert_int_not_equal(a.ids[0][i], stop);
+    o.sampling.stop_id_count = 0, o.sampling.min_tokens = 0;
+
+    o.sampling.frequency_penalty = 2, o.sampling.presence_penalty = 2;
+    run(e, &o, &a);
+    int32_t repeats = 0, plain = 0;
+    for (int i = 0; i < 30; i++) {
+        for (int j = 0; j < i; j++) {
+            repeats += a.ids[0][i] == a.ids[0][j];
+            plain += free_run.ids[0][i] == free_run.ids[0][j];
+        }
+    }
+    assert_true(repeats <= plain);
+    check_idle(e);
+    td_engine_close(e);
+}
+
+/* log softmax in double of teacher-forced logits is the truth of every log probability. */
+static void logprobs(void **state)
+{
+    (void)state;
+    int32_t ids[50], pos[50];
+    prompt_of(ids, 50, 3);
+    static answer a;
+    td_engine *e = open_tiny((td_engine_opts){.max_num_batched_tokens = 13});
+    int32_t V = td_engine_get_info(e)->vocab_count;
+    td_request_opts o = request_of(ids, 50, 3);
+    o.sampling.temperature = 0;
+    o.sampling.logprobs = true, o.sampling.top_logprobs = 5, o.sampling.prompt_logprobs = 2;
+    run(e, &o, &a);
+    assert_int_equal(a.prompt_lp_count, 49);
+    float *logits = malloc(sizeof *logits * (size_t)V * 50);
+    td_err err = TD_ERR_INIT;
+    for (int i = 0; i < 50; i++)
+        pos[i] = i;
+    assert_int_equal(td_logits(e, ids, 50, pos, 50, logits, &err), TD_OK);
+    for (int i = 0; i < 50; i++) {
+        const float *row = logits + (size_t)i * (size_t)V;
+        const td_token_logprobs *p = i < 49 ? &a.prompt_lp[i] : &a.lp[0];
+        double sum = 0;
+        int rank = 1, id = i < 49 ? ids[i + 1] : a.ids[0][0];
+        for (int v = 0; v < V; v++)
+            sum += exp(row[v]), rank += row[v] > row[id];
+        assert_int_equal(p->token.id, id);
+        assert_int_equal(p->token.rank, rank);
+        assert_true(fabs(p->token.logprob - (row[id] - log(sum))) < 1e-4);
+        assert_int_equal(p->top_count, i < 49 ? 2 : 5);
+        for (int k = 1; k < p->top_count; k++)
+            assert_true(p->top[k - 1].logprob >= p->top[k].logprob);
+        assert_true(fabs(p->top[0].logprob - (row[p->top[0].id] - log(sum))) < 1e-4);
+    }
+    free(logits);
+    td_engine_close(e);
+}
+
+static void prefix_and_salt(void **state)
+{
+    (void)state;
+    int32_t ids[90];
+    prompt_of(ids, 90, 4);
+    static answer cold, warm, salted;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_request_opts o = request_of(ids, 90, 10);
+    run(e, &o, &cold);
+    run(e, &o, &warm);
+    o.cache_salt = "another tenant";
+    run(e, &o, &salted);
+    assert_int_equal(cold.cached, 0);
+    assert_int_equal(warm.cached, 80);
+    assert_int_equal(salted.cached, 0);
+    assert_true(cold.hash == warm.hash && cold.hash == salted.hash);
+    o.cache_salt = NULL, o.no_cache_read = true;
+    run(e, &o, &salted);
+    assert_int_equal(salted.cached, 0);
+    td_engine_close(e);
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    int32_t ids[300];
+    prompt_of(ids, 300, 5);
+    td_engine *e = open_tiny((td_engine_opts){.max_model_len = 256, .max_num_seqs = 4});
+    td_request *r;
+#define REFUSED(field, what)                                                  \
+    do {                                                                      \
+        td_request_opts o = request_of(ids, 20, 5);                           \
+        td_err err = TD_ERR_INIT;                                             \
+        what;                                                                 \
+        assert_int_equal(td_request_submit(e, &o, &r, &err), TD_E_INPUT);     \
+        assert_string_equal(err.param, field);                                \
+    } while (0)
+    int32_t out_of_range = 512;
+    REFUSED("prompt", o.prompt_count = 0);
+    REFUSED("prompt", o.prompt_count = 256);
+    REFUSED("prompt", (o.prompt = &out_of_range, o.prompt_count = 1));
+    REFUSED("max_tokens", o.sampling.max_tokens = 237);
+    REFUSED("max_tokens", o.sampling.max_tokens = -1);
+    REFUSED("n", o.sampling.n = 5);
+    REFUSED("n", o.sampling.n = 0);
+    REFUSED("temperature", o.sampling.temperature = NAN);
+    REFUSED("temperature", o.sampling.temperature = -1);
+    REFUSED("top_p", o.sampling.top_p = 0);
+    REFUSED("top_p", o.sampling.top_p = 1.5f);
+    REFUSED("min_p", o.sampling.min_p = 2);
+    REFUSED("top_k", o.sampling.top_k = -5);
+    REFUSED("presence_penalty", o.sampling.presence_penalty = 3);
+    REFUSED("repetition_penalty", o.sampling.repetition_penalty = 0);
+    REFUSED("min_tokens", o.sampling.min_tokens = 6);
+    REFUSED("top_logprobs", o.sampling.top_logprobs = 21);
+    REFUSED("stop_token_ids", (o.sampling.stop_ids = &out_of_range, o.sampling.stop_id_count = 1));
+    REFUSED("allowed_token_ids", (o.sampling.allowed_ids = &out_of_range, o.sampling.allowed_id_count = 1));
+#undef REFUSED
+    check_idle(e);
+    td_engine_close(e);
+}
+
+/* Requests that are abandoned at every possible moment, while others go on and stay what they are. */
+static void cancels(void **state)
+{
+    (void)state;
+    int32_t ids[200];
+    prompt_of(ids, 200, 6);
+    static answer want, a;
+    td_engine *e = open_tiny((td_engine_opts){.max_num_seqs = 6, .max_num_batched_tokens = 32});
+    td_request_opts o = request_of(ids, 30, 60);
+    run(e, &o, &want);
+    for (int round = 0; round < 30; round++) {
+        td_request *gone[12], *stays;
+        td_err err = TD_ERR_INIT;
+        for (int i = 0; i < 12; i++) {
+            td_request_opts g = request_of(ids + i, 100 + i, 50);
+            g.sampling.n = 1 + i % 3;
+            if (td_request_submit(e, &g, &gone[i], &err) != TD_OK)
+                fail_msg("%s", err.msg);
+        }
+        assert_int_equal(td_request_submit(e, &o, &stays, &err), TD_OK);
+        usleep((useconds_t)(round * 131 % 4000));
+        for (int i = 0; i < 12; i++)
+            td_request_free(gone[(i * 5 + round) % 12]);
+        take(stays, &a);
+        assert_memory_equal(a.ids, want.ids, sizeof a.ids);
+        check_idle(e);
+    }
+    td_metrics m;
+    td_engine_metrics(e, &m);
+    assert_true(m.finished_abort > 0);
+    td_engine_close(e);
+}
+
+static void queue_deadline_drain(void **state)
+{
+    (void)state;
+    int32_t ids[30];
+    prompt_of(ids, 30, 8);
+    static answer a;
+    td_engine *e = open_tiny((td_engine_opts){.max_num_seqs = 1, .max_num_queued = 2});
+    td_request_opts o = request_of(ids, 30, 200);
+    td_request *r[16], *late;
+    td_err err = TD_ERR_INIT;
+    int n = 0;
+    td_rc rc = TD_OK;
+    while (n < 16 && (rc = td_request_submit(e, &o, &r[n], &err)) == TD_OK)
+        n++;
+    assert_int_equal(rc, TD_E_BUSY);
+    assert_true(n >= 3 && n < 16);
+    for (int i = 0; i < n; i++)
+        td_request_free(r[i]);
+    check_idle(e);
+    o.deadline_ns = td_now_ns() + 1;
+    assert_int_equal(td_request_submit(e, &o, &late, &err), TD_OK);
+    take(late, &a);
+    assert_int_equal(a.rc, TD_E_DEADLINE);
+    o.deadline_ns = 0;
+    o.sampling.max_tokens = 5;
+    assert_int_equal(td_request_submit(e, &o, &late, &err), TD_OK);
+    td_engine_drain(e);
+    td_err refused = TD_ERR_INIT;
+    assert_int_equal(td_request_submit(e, &o, &r[0], &refused), TD_E_UNAVAILABLE);
+    take(late, &a);
+    assert_int_equal(a.rc, TD_OK);
+    check_idle(e);
+    td_engine_close(e);
+}
+
+/* The n-th allocation of a request's life fails, for every n: a clear error or the same answer, and nothing is kept. */
+static void torture(void **state)
+{
+    (void)state;
+    int32_t ids[40];
+    prompt_of(ids, 40, 9);
+    static answer want, a;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_request_opts o = request_of(ids, 40, 8);
+    o.sampling.n = 2, o.sampling.frequency_penalty = 0.5f, o.sampling.logprobs = true;
+    run(e, &o, &want);
+    uint64_t failures = 1;
+    for (uint64_t n = 1; failures; n++) {
+        td_request *r;
+        td_err err = TD_ERR_INIT;
+        td_fault_arm(TD_FAULT_ALLOC, n, false);
+        td_rc rc = td_request_submit(e, &o, &r, &err);
+        if (rc == TD_OK) {
+            take(r, &a);
+            assert_true(a.rc == TD_E_NOMEM || memcmp(a.ids, want.ids, sizeof a.ids) == 0);
+        } else {
+            assert_int_equal(rc, TD_E_NOMEM);
+        }
+        failures = td_fault_count(TD_FAULT_ALLOC);
+        td_fault_arm(TD_FAULT_ALLOC, 0, false);
+        check_idle(e);
+    }
+    td_engine_close(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choices_and_seeds), cmocka_unit_test(rules_on_tokens), cmocka_unit_test(logprobs),
+        cmocka_unit_test(prefix_and_salt), cmocka_unit_test(refuses), cmocka_unit_test(cancels),
+        cmocka_unit_test(queue_deadline_drain), cmocka_unit_test(torture)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
