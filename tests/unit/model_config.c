@@ -258,7 +258,7 @@ static const struct {
     {"{\"num_key_value_heads\":8}", "do not divide", TD_E_MODEL},
     {"{\"num_key_value_heads\":0}", "\"num_key_value_heads\" is 0", TD_E_MODEL},
     {"{\"head_dim\":0}", "\"head_dim\" is 0", TD_E_MODEL},
-    {"{\"head_dim\":15}", "even", TD_E_MODEL},
+    {"{\"head_dim\":15}", "a head dim of 15", TD_E_MODEL},
     {"{\"head_dim\":1024}", "\"head_dim\" is 1024", TD_E_MODEL},
     {"{\"vocab_size\":2147483648}", "\"vocab_size\" is 2147483648", TD_E_MODEL},
     {"{\"vocab_size\":\"absent\"}", "\"vocab_size\" is missing", TD_E_MODEL},

@@ -335,6 +335,20 @@ static void unknown_type_is_listed(void **state)
     td_buf_free(&b);
 }
 
+static void too_many_elements(void **state)
+{
+    (void)state;
+    td_buf b = TD_BUF_INIT;
+    gguf *g;
+    td_err err = TD_ERR_INIT;
+    put_header(&b, 3, 1, 0);
+    put_tensor(&b, "odd", 2, (const uint64_t[]){1ull << 62, 3}, 4, 0); // fits in 64 bits, not in a signed count
+    put_pad(&b, 32);
+    assert_int_equal(gguf_open(make_file("odd.gguf", b.data, b.len), &g, &err), TD_E_MODEL);
+    assert_non_null(strstr(err.msg, "overflows"));
+    td_buf_free(&b);
+}
+
 static void block_sizes(void **state)
 {
     (void)state;
@@ -474,7 +488,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_file),          cmocka_unit_test(good_keys),
         cmocka_unit_test(faults_are_named),   cmocka_unit_test(truncated_anywhere),
-        cmocka_unit_test(unknown_type_is_listed), cmocka_unit_test(block_sizes),
+        cmocka_unit_test(unknown_type_is_listed), cmocka_unit_test(too_many_elements),
+        cmocka_unit_test(block_sizes),
         cmocka_unit_test(split_model),        cmocka_unit_test(split_lies),
         cmocka_unit_test(not_a_file),         cmocka_unit_test(torture),
         cmocka_unit_test(large_vocabulary),

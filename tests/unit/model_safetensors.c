@@ -133,6 +133,12 @@ static void header_length(void **state)
         assert_non_null(strstr(err.msg, "a header of"));
         td_buf_free(&b);
     }
+    uint64_t length = 101u << 20; // in a file that is large enough, with a hole for most of it
+    const char *path = make_file("large.safetensors", &length, sizeof length);
+    assert_int_equal(truncate(path, 102 << 20), 0);
+    td_err err = TD_ERR_INIT;
+    assert_int_equal(safetensors_open(path, &s, &err), TD_E_MODEL);
+    assert_non_null(strstr(err.msg, "a header of"));
     assert_int_equal(safetensors_open(make_file("bad.safetensors", "", 0), &s, NULL), TD_E_MODEL);
     assert_int_equal(safetensors_open(make_file("bad.safetensors", "1234567", 7), &s, NULL), TD_E_MODEL);
 }
