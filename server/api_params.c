@@ -69,6 +69,7 @@ static const field table[] = {
     {"bad_words", ALL, F_FN, 0, 0, 0, false, field_bad_words, NULL},
     {"logprobs", API_COMPLETIONS | API_GENERATE, F_FN, 0, 0, 0, false, field_logprobs_count, NULL},
     {"logprobs", API_CHAT, F_FN, 0, 0, 0, false, field_logprobs_flag, NULL},
+    {"top_logprobs", API_CHAT, F_FN, 0, 0, 0, false, field_top_logprobs, NULL},
     {"prompt_logprobs", ALL, F_INT, AT(sampling.prompt_logprobs), 0, TD_LOGPROBS_MAX, false, NULL, NULL},
 
     {"best_of", ALL, F_FN, 0, 0, 0, false, field_best_of, NULL},
@@ -205,8 +206,7 @@ static td_rc check_together(params_ctx *x)
     if (s->n > x->env->max_num_seqs)
         return td_fail_param(x->err, TD_E_INPUT, "n", "n must be at most %d, the server's max-num-seqs",
                              (int)x->env->max_num_seqs);
-    if (x->out->continue_final_message && !x->out->no_generation_prompt &&
-        td_json_get(x->body, "add_generation_prompt"))
+    if (x->out->continue_final_message && td_json_get_bool(x->body, "add_generation_prompt", false))
         return td_fail_param(x->err, TD_E_INPUT, "continue_final_message",
                              "continue_final_message and add_generation_prompt cannot both be true");
     if (x->out->stream && s->prompt_logprobs >= 0)

@@ -7,6 +7,7 @@
 #include "server/gen.h"
 #include "server/http.h"
 #include "server/route.h"
+#include "server/sse.h"
 #include "server/state.h"
 
 #include <stdio.h>
@@ -136,20 +137,32 @@ void call_gone(call *c)
 
 /* ------------------------------------------------------------------ stages */
 
+/* What a client may read. Of an error of ours the log has the cause, the client an id to ask with. */
+static void public_error(const call *c, td_err *err)
+{
+    if (!err->msg[0])
+        snprintf(err->msg, sizeof err->msg, "%s", td_rc_text(err->rc));
+    if (td_rc_http(err->rc) != 500)
+        return;
+    td_error("request %s: %s", c->id, err->msg);
+    snprintf(err->msg, sizeof err->msg, "internal error; the server's log has request id %s", c->id);
+}
+
+void call_stream_error(const call *c, td_buf *out, const td_err *cause)
+{
+    td_err err = *cause;
+    public_error(c, &err);
+    sse_error(out, &err);
+}
+
 void call_fail(call *c)
 {
+    public_error(c, &c->err);
     c->status = td_rc_http(c->err.rc);
-    const char *message = c->err.msg[0] ? c->err.msg : td_rc_text(c->err.rc);
-    char generic[TD_REQUEST_ID_BYTES_MAX + 64];
-    if (c->status == 500) { // the log has the cause, the client an id to ask with
-        td_error("request %s: %s", c->id, message);
-        snprintf(generic, sizeof generic, "internal error; the server's log has request id %s", c->id);
-        message = generic;
-    }
     if (c->status == 429 || c->status == 503)
         c->retry_after_s = admit_retry_after_s(c->server);
     td_buf_clear(&c->answer);
-    http_error_json(&c->answer, c->status, message, c->err.param, c->err_code);
+    http_error_json(&c->answer, c->status, c->err.msg, c->err.param, c->err_code);
     c->content_type = "application/json";
     c->stream = false;
     c->stage = CALL_ANSWER;

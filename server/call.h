@@ -38,6 +38,7 @@ typedef struct call {
     struct conn *conn;           // NULL once the client is gone
     struct MHD_Connection *http;
     const struct route *route;   // NULL: no such path
+    const char *allow;           // methods of the path, when it was asked with another
     const char *path;            // as sent, without the query; the library's
     char path_shown[128];        // its beginning, for the log
     char peer[64];               // the client's address, for the log
@@ -78,6 +79,7 @@ bool call_waits_for_engine(const call *c);
 /* Ends the request in the middle, as far as it is: 503 or 504 before the answer began, an error event in a stream. */
 void call_abort(call *c, td_rc rc, const char *why);
 void call_fail(call *c);         // the answer is c->err
+void call_stream_error(const call *c, td_buf *out, const td_err *cause); // as the last event of a stream
 void call_work(call *c);         // route->run on a worker
 void call_resume(call *c);       // the library shall look at it again
 void call_suspend(call *c);

@@ -139,7 +139,7 @@ static void finish(gen *g)
             g->format->usage(g);
         sse_done(&g->out);
     } else if (g->out.len || g->taken || g->call->stage == CALL_SENDING) {
-        sse_error(&g->out, &g->err);
+        call_stream_error(g->call, &g->out, &g->err);
     }
 }
 

@@ -108,7 +108,7 @@ static void common_headers(const call *c, struct MHD_Response *r)
     if (c->status == 401)
         add_header(r, "WWW-Authenticate", "Bearer");
     if (c->status == 405)
-        add_header(r, "Allow", c->err.param[0] ? c->err.param : "GET");
+        add_header(r, "Allow", c->allow);
 }
 
 static enum MHD_Result queue(call *c, struct MHD_Response *r)
@@ -208,14 +208,11 @@ static void choose_id(call *c)
 /* All that can be said before the body is there. An error is kept for the answer. */
 static void begin(call *c)
 {
-    const char *allow = NULL;
     MHD_get_connection_values(c->http, MHD_HEADER_KIND, take_header, &c->headers);
     choose_id(c);
     c->deadline_ns = c->start_ns + (uint64_t)(c->server->opts.request_timeout_s * (double)TD_NS_PER_S);
     loop_at(&c->server->loop, c->deadline_ns);
-    c->route = route_find(c->method, c->path, &allow, &c->err);
-    if (c->err.rc == TD_E_METHOD)
-        snprintf(c->err.param, sizeof c->err.param, "%s", allow);
+    c->route = route_find(c->method, c->path, &c->allow, &c->err);
     if (c->route)
         admit_enter(c, &c->err);
 }

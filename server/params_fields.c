@@ -174,13 +174,16 @@ td_rc field_logprobs_flag(params_ctx *x, const char *name, td_json *v)
     if (!td_json_bool(v, &on))
         return td_fail_param(x->err, TD_E_INPUT, name, "%s must be true or false, not %s", name, params_type(v));
     x->out->sampling.logprobs = on;
-    td_json *top = td_json_get(x->body, "top_logprobs");
-    int64_t n = 0;
-    if (top && (!td_json_int(top, &n) || n < 0 || n > TD_LOGPROBS_MAX))
-        return td_fail_param(x->err, TD_E_INPUT, "top_logprobs", "top_logprobs must be a whole number from 0 to %d",
-                             TD_LOGPROBS_MAX);
-    if (n > 0 && !on)
-        return td_fail_param(x->err, TD_E_INPUT, "top_logprobs", "top_logprobs needs logprobs: true");
+    return TD_OK;
+}
+
+td_rc field_top_logprobs(params_ctx *x, const char *name, td_json *v)
+{
+    int64_t n;
+    if (!td_json_int(v, &n) || n < 0 || n > TD_LOGPROBS_MAX)
+        return td_fail_param(x->err, TD_E_INPUT, name, "%s must be a whole number from 0 to %d", name, TD_LOGPROBS_MAX);
+    if (n > 0 && !x->out->sampling.logprobs) // whose row comes before
+        return td_fail_param(x->err, TD_E_INPUT, name, "%s needs logprobs: true", name);
     x->out->sampling.top_logprobs = (int32_t)n;
     return TD_OK;
 }

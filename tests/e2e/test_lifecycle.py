@@ -1,0 +1,358 @@
+"""Probes over loading, serving, a stall and draining; signals; clients that leave; queues that fill."""
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+LONG = {"prompt": "a", "max_tokens": 3000, "ignore_eos": True}
+
+
+def probes(s):
+    return {p: s.raw().get(p).status for p in ("/health", "/live", "/ready", "/v1/models", "/ping")}
+
+
+def stream(s, body=None, path="/v1/completions"):
+    """A connection on which a stream has begun."""
+    c = s.raw(timeout=30)
+    c.request("POST", path, {**LONG, "stream": True, **(body or {})})
+    assert c._until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+    c._until(b"data: ")
+    return c
+
+
+@pytest.mark.fake
+def test_probes_while_loading(start):
+    s = start(model="fake:load_ms=1500", ready=False)
+    s.wait_listening()
+    assert probes(s) == {"/health": 503, "/live": 200, "/ready": 503, "/v1/models": 503, "/ping": 200}
+    seen = []
+    while (a := s.raw().get("/health")).status != 200:
+        assert a.json["status"] == "loading" and a.headers["retry-after"]
+        seen.append(a.json["progress"])
+        refused = s.raw().post("/v1/completions", {"prompt": "a"})
+        assert refused.status in (200, 503) and (refused.status == 200 or refused.headers["retry-after"])
+        assert s.raw().get("/metrics").status == 200
+        time.sleep(0.1)
+    assert seen == sorted(seen) and len(set(seen)) > 3 and 0 <= seen[0] and seen[-1] <= 1
+    assert probes(s) == {"/health": 200, "/live": 200, "/ready": 200, "/v1/models": 200, "/ping": 200}
+
+
+@pytest.mark.fake
+def test_load_failure(start):
+    s = start(model="fake:fail=1", ready=False)
+    assert s.process.wait(10) == 3
+    assert "told to fail" in s.logged()
+
+
+@pytest.mark.fake
+def test_sigterm_while_loading(start):
+    s = start(model="fake:load_ms=20000", ready=False)
+    s.wait_listening()
+    begin = time.monotonic()
+    s.signal(signal.SIGTERM)
+    assert s.process.wait(5) == 0 and time.monotonic() - begin < 2
+
+
+@pytest.mark.fake
+def test_probes_while_stalled(start):
+    s = start("--health-stall", "0.3")
+    c = s.raw().request("POST", "/v1/completions", {**LONG, "prompt": "!!stall 2500\n"})
+    begin = time.monotonic()
+    statuses = set()
+    while time.monotonic() - begin < 3.5:
+        t = time.monotonic()
+        statuses.add(s.raw().get("/health").status)
+        assert s.raw().get("/live").status == 200
+        assert time.monotonic() - t < 0.5
+        time.sleep(0.05)
+    c.close()
+    assert statuses == {200, 503}
+    s.wait_no_blocks_held(2)
+    assert s.raw().get("/health").status == 200
+
+
+def test_drain(start):
+    s = start()
+    c = stream(s, {"max_tokens": 700})
+    idle = s.raw()
+    idle.request("GET", "/live").answer()
+    s.signal(signal.SIGTERM)
+    time.sleep(0.1)
+    assert probes(s) == {"/health": 200, "/live": 200, "/ready": 503, "/v1/models": 503, "/ping": 200}
+    assert s.raw().get("/health").json["status"] == "draining"
+    refused = s.raw().post("/v1/completions", {"prompt": "a"})
+    assert refused.status == 503 and refused.headers["retry-after"] and "shutting down" in refused.error["message"]
+    while c._more():
+        pass
+    assert c.buffer.rstrip().endswith(b"0") and b"data: [DONE]" in c.buffer
+    assert s.process.wait(5) == 0
+    with pytest.raises(OSError):
+        s.raw()
+
+
+def test_drain_when_idle_is_quick(start):
+    s = start()
+    begin = time.monotonic()
+    s.signal(signal.SIGTERM)
+    assert s.process.wait(5) == 0 and time.monotonic() - begin < 1.5
+
+
+def test_shutdown_timeout_cuts_off(start):
+    s = start("--shutdown-timeout", "1")
+    c = stream(s)
+    begin = time.monotonic()
+    s.signal(signal.SIGTERM)
+    while c._more():
+        pass
+    assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
+    assert s.process.wait(5) == 0 and 0.9 < time.monotonic() - begin < 3
+
+
+def test_second_signal_stops_now(start):
+    s = start()
+    c = stream(s)
+    waiting = s.raw().request("POST", "/v1/completions", LONG)
+    time.sleep(0.2)
+    s.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    begin = time.monotonic()
+    s.signal(signal.SIGTERM)
+    assert waiting.answer().status == 503
+    while c._more():
+        pass
+    assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
+    assert s.process.wait(5) == 0 and time.monotonic() - begin < 2
+
+
+def test_port_in_use(start):
+    s = start()
+    other = start("--port", str(s.port), ready=False)
+    assert other.process.wait(10) == 5
+    assert str(s.port) in other.logged()
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_client_leaves_while_generating(server, how, streamed):
+    before = server.metrics()
+    if streamed:
+        c = stream(server)
+    else:
+        c = server.raw().request("POST", "/v1/completions", LONG)
+        while server.blocks()["held"] == 0:
+            time.sleep(0.01)
+    if how == "reset":
+        c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    if how == "half-close":
+        c.s.shutdown(socket.SHUT_WR)
+    else:
+        c.close()
+    assert server.wait_no_blocks_held(1) < 0.25
+    assert server.metrics()["tandem_requests_open"] == 0
+    aborted = 'vllm:request_success_total{finished_reason="abort"}'
+    assert server.metrics()[aborted] == before[aborted] + 1
+    c.close()
+    time.sleep(0.05)
+    assert '" 499,' in server.logged().splitlines()[-1] or any('completions" 499,' in line for line in server.logged().splitlines()[-6:])
+
+
+@pytest.mark.fake
+def test_client_leaves_while_queued(start):
+    s = start("--max-num-seqs", "1")
+    running = stream(s)
+    waiting = s.raw().request("POST", "/v1/completions", {**LONG, "stream": True})
+    while s.metrics()["vllm:num_requests_waiting"] < 1:
+        time.sleep(0.01)
+    waiting.close()
+    begin = time.monotonic()
+    while s.metrics()["vllm:num_requests_waiting"] > 0:
+        assert time.monotonic() - begin < 0.5
+        time.sleep(0.01)
+    running.close()
+    s.wait_no_blocks_held(1)
+
+
+@pytest.mark.fake
+def test_client_leaves_before_its_request_is_complete(server):
+    for part in (b"GET /he", b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"):
+        for _ in range(50):
+            server.raw().send(part).close()
+    time.sleep(0.2)
+    m = server.metrics()
+    assert m["tandem_requests_open"] == 0 and m["tandem_connections"] < 20
+
+
+def test_random_aborts(server):
+    """32 clients that come and go as they like; afterwards every block is back."""
+    rng = random.Random(1)
+    seeds = [rng.random() for _ in range(32)]
+    problems = []
+
+    def one(seed):
+        r = random.Random(seed)
+        try:
+            for _ in range(8):
+                body = {"prompt": "x" * r.randrange(1, 300), "max_tokens": r.randrange(1, 200), "ignore_eos": True,
+                        "n": r.choice([1, 1, 2]), "stream": r.random() < 0.7}
+                c = server.raw(timeout=30)
+                c.request("POST", "/v1/completions", body)
+                action = r.random()
+                if action < 0.2:
+                    pass
+                elif action < 0.5:
+                    c.s.settimeout(r.random() * 0.2)
+                    try:
+                        while c._more():
+                            pass
+                    except TimeoutError:
+                        pass
+                elif (a := c.answer()).status != 200:
+                    problems.append(a)
+                if r.random() < 0.3:
+                    c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                c.close()
+        except Exception as e:  # noqa: BLE001 - a thread must report what went wrong
+            problems.append(e)
+
+    threads = [threading.Thread(target=one, args=(s,)) for s in seeds]
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        begin = time.monotonic()
+        assert server.raw().get("/health").status == 200
+        assert time.monotonic() - begin < 1
+        b = server.blocks()
+        assert b["free"] + b["cached"] + b["held"] + b["leased"] + b["quarantined"] == b["total"]
+        time.sleep(0.05)
+    assert problems == []
+    server.wait_no_blocks_held(1)
+    m = server.metrics()
+    assert m["tandem_requests_open"] == 0 and m["vllm:num_requests_running"] == m["vllm:num_requests_waiting"] == 0
+
+
+@pytest.mark.fake
+def test_full_queue(start):
+    s = start("--max-num-seqs", "1", "--max-num-queued-reqs", "2")
+    held = []
+    while s.metrics()["vllm:num_requests_waiting"] < 2:
+        held.append(s.raw().request("POST", "/v1/completions", LONG))
+        time.sleep(0.05)
+        assert len(held) < 10
+    begin = time.monotonic()
+    for _ in range(20):
+        a = s.raw().post("/v1/completions", LONG)
+        assert a.status == 429 and a.error["code"] == "rate_limit_exceeded", a
+        assert 1 <= int(a.headers["retry-after"]) <= 60
+    assert (time.monotonic() - begin) / 20 < 0.1
+    for c in held:
+        c.close()
+    s.wait_no_blocks_held(2)
+    assert s.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 1}).status == 200
+
+
+@pytest.mark.fake
+def test_reader_that_stops(start):
+    """A stream that nobody reads is closed, its blocks come back, and others do not notice."""
+    s = start("--stream-stall", "1", model="fake:step_us=100,len=60000")
+    slow = s.raw(rcvbuf=4096)
+    body = {"prompt": "a", "max_tokens": 50000, "stream": True, "logprobs": 20, "ignore_eos": True}
+    slow.request("POST", "/v1/completions", body)
+    begin = time.monotonic()
+    while s.blocks()["held"] == 0:
+        time.sleep(0.01)
+    while s.blocks()["held"]:
+        t = time.monotonic()
+        assert s.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 2}).status == 200
+        assert time.monotonic() - t < 1
+        assert t - begin < 15
+        time.sleep(0.1)
+    assert "takes no data" in s.logged()
+    slow.close()
+
+
+@pytest.mark.fake
+def test_pings(start):
+    s = start("--ping", "0.3")
+    with s.raw() as c:
+        c.request("POST", "/v1/completions", {"prompt": "!!stall 1500\n", "max_tokens": 2, "stream": True})
+        text = c.answer().body
+    assert text.count(b": ping\n\n") >= 3 and text.endswith(b"data: [DONE]\n\n")
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_idle_costs_nothing(start):
+    s = start()
+    s.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 3})
+    kept = s.raw()
+    kept.request("GET", "/live").answer()
+    time.sleep(0.3)
+    before = cpu_seconds(s.process.pid)
+    time.sleep(2)
+    assert cpu_seconds(s.process.pid) - before <= 0.01
+
+
+def test_probes_under_load(server):
+    streams = [stream(server) for _ in range(40)]
+    worst = 0
+    for _ in range(20):
+        begin = time.monotonic()
+        assert server.raw().get("/health").status == 200
+        assert server.raw().get("/metrics").status == 200
+        worst = max(worst, time.monotonic() - begin)
+        time.sleep(0.02)
+    for c in streams:
+        c.close()
+    assert worst < 1
+    server.wait_no_blocks_held(1)
+
+
+def test_metrics_fit_prometheus(server):
+    from prometheus_client.parser import text_string_to_metric_families
+    a = server.raw().get("/metrics")
+    assert a.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {f.name: f for f in text_string_to_metric_families(a.body.decode())}
+    kinds = {n: f.type for n, f in families.items()}
+    for name in ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"):
+        assert kinds[name] == "gauge" and len(families[name].samples) == 1  # one series: the first is the one that is read
+    info = families["vllm:cache_config_info"].samples[0].labels
+    assert int(info["block_size"]) > 0 and int(info["num_gpu_blocks"]) > 0
+    for f in families.values():
+        assert f.documentation and f.type != "unknown", f.name
+        assert all("model_name" in x.labels for x in f.samples), f.name
+    assert len(a.body) < 64 << 10
+
+
+@pytest.mark.fake
+def test_metrics_labels_are_escaped(start):
+    from prometheus_client.parser import text_string_to_metric_families
+    name = 'a"b\\c\nd'
+    s = start("--served-model-name", name, "--served-model-name", "second")
+    families = list(text_string_to_metric_families(s.raw().get("/metrics").body.decode()))
+    assert all(x.labels["model_name"] == name for f in families for x in f.samples)
+    models = s.raw().get("/v1/models").json["data"]
+    assert [m["id"] for m in models] == [name, "second"]
+    for m in (name, "second"):
+        assert s.raw().post("/v1/completions", {"model": m, "prompt": "a", "max_tokens": 1}).json["model"] == m
+
+
+@pytest.mark.fake
+def test_json_log(start):
+    s = start("--log-format", "json")
+    s.raw().get("/live", headers=["x-request-id: my-id"])
+    s.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 3})
+    s.raw().get("/x%0a%1b[31m")
+    time.sleep(0.1)
+    lines = [json.loads(line) for line in s.logged().splitlines()]
+    requests = [x for x in lines if x.get("msg") == "request"]
+    assert any(x["id"] == "my-id" and x["status"] == 200 and x["path"] == "/live" for x in requests)
+    done = [x for x in requests if x["path"] == "/v1/completions"][0]
+    assert done["completion_tokens"] == 3 and done["prompt_tokens"] > 0 and done["seconds"] >= 0
