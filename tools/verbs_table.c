@@ -290,6 +290,8 @@ static const flags_verb verbs[VERB_COUNT] = {
                      "last one when absent."},
     [VERB_PERPLEXITY] = {"perplexity", "MODEL", "perplexity of a text", NULL},
     [VERB_INSPECT] = {"inspect", "MODEL", "configuration, tensors, memory plan and kernels of a model", NULL},
+    [VERB_BENCH_ROOF] = {"bench roof", "", "what this machine reads and multiplies at best", NULL},
+    [VERB_BENCH_KERNELS] = {"bench kernels", "", "matrix products of every weight type against those limits", NULL},
     [VERB_VERSION] = {"version", "", "version, libraries, instruction sets", NULL},
     [VERB_COMPLETION] = {"completion", "SHELL", "completion script for bash, zsh or fish",
                          "Print a completion script for bash, zsh or fish, for example\n"
