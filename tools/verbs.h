@@ -9,7 +9,8 @@
 
 typedef enum verb_id {
     VERB_COMPLETE, VERB_CHAT, VERB_BENCH_LATENCY, VERB_BENCH_THROUGHPUT, VERB_BENCH_ROOF, VERB_BENCH_KERNELS,
-    VERB_TOKENIZE, VERB_DETOKENIZE, VERB_RENDER, VERB_LOGITS, VERB_PERPLEXITY, VERB_INSPECT, VERB_VERSION, VERB_COMPLETION, VERB_HELP, VERB_COUNT,
+    VERB_TOKENIZE, VERB_DETOKENIZE, VERB_RENDER, VERB_LOGITS, VERB_PERPLEXITY, VERB_INSPECT, VERB_VERSION,
+    VERB_COMPLETION, VERB_HELP, VERB_COUNT,
     // flags of these are known already; they join the table with their libraries
     VERB_SERVE, VERB_RUN_BATCH, VERB_BENCH_SERVE
 } verb_id;
@@ -21,6 +22,7 @@ enum { VERB_EXIT_LINES_FAILED = 6 };
 
 typedef td_rc verb_fn(const flags *f, int *exit_status, td_err *err);
 verb_fn verb_complete, verb_chat, verb_bench_latency, verb_bench_throughput, verb_bench_roof, verb_bench_kernels,
-    verb_tokenize, verb_detokenize, verb_render, verb_logits, verb_perplexity, verb_inspect, verb_version, verb_completion, verb_help;
+    verb_tokenize, verb_detokenize, verb_render, verb_logits, verb_perplexity, verb_inspect, verb_version,
+    verb_completion, verb_help;
 
 #endif
