@@ -68,8 +68,8 @@ static inline float kern_gelu_tanh(float x)
     return 0.5f * x * (1.0f + kern_tanh(inner));
 }
 
-/* ln(x) in double steps: m in [sqrt(1/2), sqrt(2)) times 2^e, then 2 atanh((m - 1) / (m + 1)) by its series, whose rest is
- * below 1e-18. 0 gives -inf, less or NaN gives NaN. Within 2 ulp of double; kern_log is that, rounded to float. */
+/* ln(x) in double steps: m in [sqrt(1/2), sqrt(2)) times 2^e, then 2 atanh((m - 1) / (m + 1)) by its series, whose rest
+ * is below 1e-18. 0 gives -inf, less or NaN gives NaN. Within 2 ulp of double; kern_log is that, rounded to float. */
 static inline double kern_log_wide(double x)
 {
     uint64_t u;
@@ -92,8 +92,8 @@ static inline double kern_log_wide(double x)
 
 static inline float kern_log(float x) { return (float)kern_log_wide(x); }
 
-/* Sine and cosine of |x| <= 2^24, to 1e-15. n = round(x / (pi/2)); x - n pi/2 in two parts, where the first difference is
- * exact in a fused step; then Taylor series on [-pi/4, pi/4], whose rest is below 1e-18; then the quadrant. */
+/* Sine and cosine of |x| <= 2^24, to 1e-15. n = round(x / (pi/2)); x - n pi/2 in two parts, where the first difference
+ * is exact in a fused step; then Taylor series on [-pi/4, pi/4], whose rest is below 1e-18; then the quadrant. */
 #define KERN_2_PI 0.63661977236758134
 #define KERN_PI_2_HI 1.5707963267948966
 #define KERN_PI_2_LO 6.1232339957367660e-17

@@ -1,5 +1,5 @@
-/* Attention for AVX2: micro kernels of up to 6 rows by 16 keys or dims, 12 sums in the 16 registers; with 3 rows or less
- * twice as wide, since fewer than 8 sums would wait for each other. */
+/* Attention for AVX2: micro kernels of up to 6 rows by 16 keys or dims, 12 sums in the 16 registers; with 3 rows or
+ * less twice as wide, since fewer than 8 sums would wait for each other. */
 #include "kernels/cpu/attn_fast.h"
 #include "kernels/cpu/fast.h"
 #include "kernels/cpu/vec256.h"

@@ -1,5 +1,6 @@
-/* Attention for AVX-512: micro kernels of up to 6 rows by 64 keys, and of up to 6 rows by 64 dims: 24 sums in registers,
- * fed by 4 vectors of keys or values that 6 broadcasts share, so that the multipliers and not the loads set the pace. */
+/* Attention for AVX-512: micro kernels of up to 6 rows by 64 keys, and of up to 6 rows by 64 dims: 24 sums in
+ * registers, fed by 4 vectors of keys or values that 6 broadcasts share, so that the multipliers and not the loads set
+ * the pace. */
 #include "kernels/cpu/attn_fast.h"
 #include "kernels/cpu/fast.h"
 #include "kernels/cpu/vec512.h"

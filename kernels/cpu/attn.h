@@ -2,10 +2,12 @@
  *
  * Rows of the batch are cut into blocks of tokens; a tile is (token block, kv head): all query heads of the group, so
  * that each K and V element is read once for them all. Where that leaves too few tiles, as for one long sequence at
- * decode, a row is also cut into its chunks of 1024 keys: each chunk's (m, l, O) goes to scratch and attn_merge joins them
- * ascending, which is the sequence of merges that an unsplit tile does in place. So the cut never shows in the bits.
+ * decode, a row is also cut into its chunks of 1024 keys: each chunk's (m, l, O) goes to scratch and attn_merge joins
+ * them ascending, which is the sequence of merges that an unsplit tile does in place. So the cut never shows in the
+ * bits.
  *
- * The plan is made by cpu_attention_tiles() on the calling thread and read by every tile: one entry a row, in scratch. */
+ * The plan is made by cpu_attention_tiles() on the calling thread and read by every tile: one entry a row, in scratch.
+ * */
 #ifndef TD_KERNELS_CPU_ATTN_H
 #define TD_KERNELS_CPU_ATTN_H
 

@@ -4,6 +4,12 @@
 #ifndef TD_KERNELS_CPU_ATTN_CASES_H
 #define TD_KERNELS_CPU_ATTN_CASES_H
 
+#include "kernels/cpu/attn_fast.h"
+
+static inline void scores_n(kern_kv_type type, int rows, const float *q, const attn_keys *keys, int32_t D, float *s);
+static inline void values_rows(kern_kv_type type, int rows, const float *p, const attn_keys *keys, int32_t D, int j0,
+                               int j1, float *o);
+
 #define CASES_DIRECT(X, type) X(type, 1) X(type, 2) X(type, 3) X(type, 4)
 #define CASES(X)                                                              \
     CASES_DIRECT(X, KV_F32) X(KV_F32, 5) X(KV_F32, 6)                         \

@@ -2,9 +2,9 @@
  *
  * Included once by attention_<isa>.c, which defines the functions declared at the top. A tile's rows are its (token, q
  * head) pairs, ascending in position. They are worked on in micro blocks of up to ATTN_MICRO rows against tiles of 64
- * keys: scores S[row][64], softmax in place, then S times V. With more than ATTN_DIRECT_ROWS rows the keys and values of
- * a tile are first widened to float, once for them all; with fewer (decode) they are widened on the way to the product,
- * which reads each of them once anyway. A value is the same either way. */
+ * keys: scores S[row][64], softmax in place, then S times V. With more than ATTN_DIRECT_ROWS rows the keys and values
+ * of a tile are first widened to float, once for them all; with fewer (decode) they are widened on the way to the
+ * product, which reads each of them once anyway. A value is the same either way. */
 #ifndef TD_KERNELS_CPU_ATTN_FAST_H
 #define TD_KERNELS_CPU_ATTN_FAST_H
 
@@ -139,8 +139,8 @@ static void point_at_keys(const attn_pass *p, int32_t base, int32_t g0, int32_t 
     }
 }
 
-/* Brings the tile of keys at `base`, or points at it. Groups of 16 that no row sees are not touched: others stand in for
- * them, and what comes of them is masked. */
+/* Brings the tile of keys at `base`, or points at it. Groups of 16 that no row sees are not touched: others stand in
+ * for them, and what comes of them is masked. */
 static void load_keys(const attn_pass *p, int32_t base, int32_t key0, int32_t key1)
 {
     attn_keys *keys = &p->w->keys;
@@ -226,7 +226,8 @@ static void end_chunk(const attn_pass *p, int32_t r, int32_t chunk)
     const kern_attn_args *a = p->a;
     attn_work *w = p->w;
     float *o = w->o + r * p->D, *run = w->run + r * p->D;
-    int32_t first = w->first[r] / ATTN_CHUNK, last = w->pos[r] / ATTN_CHUNK, tok = pass_tok(p, r), head = pass_head(p, r);
+    int32_t first = w->first[r] / ATTN_CHUNK, last = w->pos[r] / ATTN_CHUNK;
+    int32_t tok = pass_tok(p, r), head = pass_head(p, r);
     if (chunk < first || chunk > last)
         return;
     if (p->tile->part0 >= 0) {
@@ -254,7 +255,8 @@ static void run_pass(const attn_pass *p)
     attn_work *w = p->w;
     load_rows(p);
     int32_t first = w->first[0], last = w->pos[p->n - 1];
-    for (int32_t c = TD_MAX(p->tile->chunk0, first / ATTN_CHUNK); c < TD_MIN(p->tile->chunk1, last / ATTN_CHUNK + 1); c++) {
+    int32_t c0 = TD_MAX(p->tile->chunk0, first / ATTN_CHUNK), c1 = TD_MIN(p->tile->chunk1, last / ATTN_CHUNK + 1);
+    for (int32_t c = c0; c < c1; c++) {
         for (int32_t r = 0; r < p->n; r++) {
             w->m[r] = -__builtin_inff();
             w->l[r] = 0.0f;

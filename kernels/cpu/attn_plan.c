@@ -31,7 +31,8 @@ int64_t cpu_attention_tiles(const kern_attn_args *a)
     attn_plan *p = a->scratch;
     int32_t heads = a->kv->heads;
     td_assert(a->q_heads % heads == 0 && a->kv->block_tok % KV_LANES == 0 && a->kv->head_dim % 8 == 0);
-    td_assert(a->kv->head_dim <= TD_MODEL_HEAD_DIM_MAX && (a->kv->type != KV_Q8_0 || a->kv->head_dim % KV_Q8_DIMS == 0));
+    td_assert(a->kv->head_dim <= TD_MODEL_HEAD_DIM_MAX);
+    td_assert(a->kv->type != KV_Q8_0 || a->kv->head_dim % KV_Q8_DIMS == 0);
     p->row = (attn_plan_row *)(void *)((char *)p + td_align_up(sizeof *p, 64));
     p->part = (float *)(void *)((char *)p + plan_bytes(b->row_count));
     p->block_tok = TD_MAX(attn_rows_max(a->kv->head_dim) / (a->q_heads / heads), 1);

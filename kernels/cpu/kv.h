@@ -56,8 +56,8 @@ static inline kv_group16 kv_group_at(const kern_kv_layer *kv, int64_t slot, int3
 }
 
 /* How 32 dims become q8_0: a = largest |x|, compared as bits. Infinite or NaN: scale NaN, codes 0, so that the value
- * reads back as NaN. Else scale = f16(a / 127), at most 65504, and code = x / scale to nearest even, clamped to ±127; all
- * 0 where the scale is 0. Codes use x * (1 / scale). */
+ * reads back as NaN. Else scale = f16(a / 127), at most 65504, and code = x / scale to nearest even, clamped to ±127;
+ * all 0 where the scale is 0. Codes use x * (1 / scale). */
 #define KV_Q8_SCALE_NAN 0x7e00
 #define KV_Q8_SCALE_MAX 65504.0f
 

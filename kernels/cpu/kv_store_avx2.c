@@ -48,7 +48,8 @@ static uint16_t to_q8(const float *x, int8_t *out)
     float inv = kv_q8_inverse(scale);
     __m256i some = _mm256_set1_epi32(inv != 0.0f ? -1 : 0);
     for (int v = 0; v < 4; v++) {
-        __m256 y = _mm256_min_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * v), _mm256_set1_ps(inv)), _mm256_set1_ps(127.0f));
+        __m256 y = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * v), _mm256_set1_ps(inv));
+        y = _mm256_min_ps(y, _mm256_set1_ps(127.0f));
         q[v] = _mm256_and_si256(_mm256_cvtps_epi32(_mm256_max_ps(y, _mm256_set1_ps(-127.0f))), some);
     }
     __m256i p = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));

@@ -42,7 +42,8 @@ static void to_bf16(const float *x, int32_t n, uint16_t *out) { act_row_avx512(K
 
 static uint16_t to_q8(const float *x, int8_t *out)
 {
-    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16), top = _mm512_set1_ps(127.0f), low = _mm512_set1_ps(-127.0f);
+    __m512 top = _mm512_set1_ps(127.0f), low = _mm512_set1_ps(-127.0f);
+    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
     __m512i abs = _mm512_set1_epi32(0x7fffffff);
     __m512i bits = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(a), abs),
                                     _mm512_and_si512(_mm512_castps_si512(b), abs));

@@ -33,7 +33,10 @@ static inline float sample_adjust(const kern_sample_row *r, const kern_sample_ad
     return adj->out_count > 0 ? z - r->presence : z;
 }
 
-static inline bool sample_allowed(const uint32_t *mask, int32_t id) { return !mask || (mask[id / 32] >> (id % 32) & 1); }
+static inline bool sample_allowed(const uint32_t *mask, int32_t id)
+{
+    return !mask || (mask[id / 32] >> (id % 32) & 1);
+}
 
 static inline uint64_t sample_weight(float y) { return (uint64_t)(kern_exp(y) * SAMPLE_ONE); }
 

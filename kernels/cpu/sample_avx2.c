@@ -99,7 +99,8 @@ static inline __m256 ys_at(const sample_view *v, int32_t i)
  * count, which gives 0, or both are by none. */
 static inline __m256i weights(__m128i w)
 {
-    __m256i m = _mm256_cvtepu32_epi64(_mm_or_si128(_mm_and_si128(w, _mm_set1_epi32(0x7fffff)), _mm_set1_epi32(0x800000)));
+    __m128i mantissa = _mm_and_si128(w, _mm_set1_epi32(0x7fffff));
+    __m256i m = _mm256_cvtepu32_epi64(_mm_or_si128(mantissa, _mm_set1_epi32(0x800000)));
     __m256i left = _mm256_cvtepi32_epi64(_mm_sub_epi32(_mm_srli_epi32(w, 23), _mm_set1_epi32(127 - 17)));
     __m256i right = _mm256_sub_epi64(_mm256_setzero_si256(), left);
     return _mm256_or_si256(_mm256_sllv_epi64(m, left), _mm256_srlv_epi64(m, right));

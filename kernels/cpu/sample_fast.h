@@ -1,8 +1,9 @@
 /* sample_fast.h - sampling of the vector levels, without sorting the vocabulary.
  *
- * Tokens are counted into buckets of y = (z - max z) / T, each with its sum of weights. The order that sampling is defined
- * by runs through the buckets one after another, so a place in it (the k-th token, a share of the mass, the draw) lies in
- * one bucket; only that one is sorted. Weights are whole numbers, so the sums equal those of the sorted list exactly.
+ * Tokens are counted into buckets of y = (z - max z) / T, each with its sum of weights. The order that sampling is
+ * defined by runs through the buckets one after another, so a place in it (the k-th token, a share of the mass, the
+ * draw) lies in one bucket; only that one is sorted. Weights are whole numbers, so the sums equal those of the sorted
+ * list exactly.
  *
  * Included once by sample_<isa>.c, which defines the functions declared at the top. */
 #ifndef TD_KERNELS_CPU_SAMPLE_FAST_H

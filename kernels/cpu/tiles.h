@@ -15,7 +15,11 @@ static inline int32_t tile_rows(int32_t floats_per_row)
 }
 
 static inline int32_t norm_tile_rows(const kern_norm_args *a) { return tile_rows(a->cols); }
-static inline int32_t rope_tile_toks(const kern_rope_args *a) { return TD_MAX(TILE_ANGLES / TD_MAX(a->dims / 2, 1), 1); }
+static inline int32_t rope_tile_toks(const kern_rope_args *a)
+{
+    return TD_MAX(TILE_ANGLES / TD_MAX(a->dims / 2, 1), 1);
+}
+
 static inline int32_t kv_store_tile_toks(const kern_kv_store_args *a)
 {
     return tile_rows((a->q_heads + 2 * a->kv->heads) * a->kv->head_dim);

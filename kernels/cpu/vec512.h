@@ -1,10 +1,13 @@
-/* vec512.h - 16 lanes of the kernels' maths: lane by lane the bits of math.h. For files built for AVX-512. */
+/* vec512.h - 16 lanes of the kernels' maths: lane by lane the bits of math.h. For files built for AVX-512 F,
+ * BW, VL and DQ; empty in others. */
 #ifndef TD_KERNELS_CPU_VEC512_H
 #define TD_KERNELS_CPU_VEC512_H
 
 #include "kernels/math.h"
 
 #include <immintrin.h>
+
+#ifdef __AVX512F__
 
 /* kern_exp of arguments known to be at most KERN_EXP_HI, or NaN. */
 static inline __m512 exp512_low(__m512 x)
@@ -75,4 +78,5 @@ static inline __m512 f16_512(const void *p) { return _mm512_cvtph_ps(_mm256_load
 
 static inline __m512 i8_512(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
 
+#endif
 #endif

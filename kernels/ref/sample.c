@@ -53,8 +53,10 @@ static void adjust(const kern_sample_row *r, const float *logits, int32_t vocab,
     }
 }
 
-/* Of the first n ids, those that typical_p keeps, in order again. Key: distance of y from the mean of y under the weights, which is that of -log p from the entropy. */
-static int32_t keep_typical(const kern_sample_row *r, sample_scratch s, float z_max, float inv_t, int32_t n, int32_t vocab)
+/* Of the first n ids, those that typical_p keeps, in order again. Key: distance of y from the mean of y under the
+ * weights, which is that of -log p from the entropy. */
+static int32_t keep_typical(const kern_sample_row *r, sample_scratch s, float z_max, float inv_t, int32_t n,
+                            int32_t vocab)
 {
     float *z = s.z, *key = s.key;
     uint32_t *ids = s.ids, *by_id = s.tmp;

@@ -59,16 +59,17 @@ static void run(int type)
         w.args.out = w.out = ck_alloc(n * 4, 4);
         world_run(&w, ck.level);
         if (!ck_same_floats("out", want, w.out, n))
-            printf("    D %d, heads %d/%d, block %d, window %d, softcap %g, %d rows, first %d/%d\n", s.head_dim, s.q_heads,
-                   s.kv_heads, s.block_tok, s.window, (double)s.softcap, count, rows[0].tok_count, rows[0].ctx);
+            printf("    D %d, heads %d/%d, block %d, window %d, softcap %g, %d rows, first %d/%d\n", s.head_dim,
+                   s.q_heads, s.kv_heads, s.block_tok, s.window, (double)s.softcap, count, rows[0].tok_count,
+                   rows[0].ctx);
         ck_release();
     }
 }
 
 static void bench_one(int type, int32_t q_heads, int32_t kv_heads, int32_t D, int32_t toks, int32_t ctx)
 {
-    attn_shape s = {.q_heads = q_heads, .kv_heads = kv_heads, .head_dim = D, .block_tok = 16, .type = (kern_kv_type)type,
-                    .scale = 0.1f};
+    attn_shape s = {.q_heads = q_heads, .kv_heads = kv_heads, .head_dim = D, .block_tok = 16,
+                    .type = (kern_kv_type)type, .scale = 0.1f};
     attn_row row = {toks, ctx};
     attn_world w;
     world_open(&w, &s, &row, 1, ck.level, 1);

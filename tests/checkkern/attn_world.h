@@ -128,7 +128,8 @@ static inline void world_open(attn_world *w, const attn_shape *shape, const attn
     w->out = world_alloc(n * 4);
     for (size_t i = 0; i < n; i++)
         w->q[i] = world_float(&seed) * 1.5f;
-    w->scratch = world_alloc(cpu_attn_scratch_bytes(NULL, TD_MAX(tok_count, row_count), s->q_heads, s->head_dim, ctx_max));
+    int32_t tok_max = TD_MAX(tok_count, row_count);
+    w->scratch = world_alloc(cpu_attn_scratch_bytes(NULL, tok_max, s->q_heads, s->head_dim, ctx_max));
     w->batch = (kern_batch){.tok_count = tok_count, .row_count = row_count, .pos = w->pos, .row = w->row,
                             .row_tok0 = w->row_tok0, .row_ctx = w->row_ctx, .group_count = 1};
     w->batch.group[0] = (kern_batch_group){.page = w->page, .page_max = w->page_max, .block_tok = s->block_tok};

@@ -1,4 +1,5 @@
-/* Head norm, rope and store: q and k in place and every byte of the cache, against plain C; plain C against the input. */
+/* Head norm, rope and store: q and k in place and every byte of the cache, against plain C; plain C against the input.
+ * */
 #include "checkkern.h"
 
 #include "base/check.h"
@@ -20,11 +21,13 @@ static void make_case(store_case *c, int type)
 {
     int32_t unit = type == KV_Q8_0 ? 32 : 8, D = unit * ck_rand_int(1, ck_one_in(6) ? 512 / unit : 128 / unit);
     int32_t heads = ck_rand_int(1, 4), q_heads = heads * ck_rand_int(1, 5), toks = ck_rand_int(1, 40), blocks = 4;
-    int32_t block_tok = 16 << ck_rand_int(0, 3), fill = ck_rand_int(0, CK_FILLS - 1), *slot = ck_alloc((size_t)toks * 4, 4);
+    int32_t block_tok = 16 << ck_rand_int(0, 3), fill = ck_rand_int(0, CK_FILLS - 1);
+    int32_t *slot = ck_alloc((size_t)toks * 4, 4);
     *c = (store_case){.batch = {.tok_count = toks, .row_count = 1, .group_count = 2}};
     c->kv = (kern_kv_layer){.type = (kern_kv_type)type, .heads = heads, .head_dim = D, .block_tok = block_tok};
-    c->kv.block_stride = cpu_kv_layer_bytes((kern_kv_type)type, heads, D, block_tok) * (size_t)ck_rand_int(1, 2);
-    c->cache_bytes = c->kv.block_stride * (size_t)(blocks - 1) + cpu_kv_layer_bytes((kern_kv_type)type, heads, D, block_tok);
+    size_t layer_bytes = cpu_kv_layer_bytes((kern_kv_type)type, heads, D, block_tok);
+    c->kv.block_stride = layer_bytes * (size_t)ck_rand_int(1, 2);
+    c->cache_bytes = c->kv.block_stride * (size_t)(blocks - 1) + layer_bytes;
     int32_t first = ck_rand_int(0, blocks * block_tok - 1);
     for (int32_t t = 0; t < toks; t++)
         slot[t] = (first + t * 7) % (blocks * block_tok); // 7 and a power of two: all different while toks allows
@@ -60,6 +63,30 @@ static void run_case(store_case *c, const cpu_level *level)
         level->kv_store(&c->a, t, t + 1);
 }
 
+static float stored_v(const kern_kv_layer *kv, kv_group16 g, int32_t i)
+{
+    const uint16_t *half = (const uint16_t *)(const void *)g.v;
+    switch (kv->type) {
+    case KV_F32: return ((const float *)(const void *)g.v)[i];
+    case KV_F16: return kern_f16_to_f32(half[i]);
+    case KV_BF16: return kern_bf16_to_f32(half[i]);
+    default: return (float)(int8_t)g.v[i] * kern_f16_to_f32(g.v_scale[i / KV_Q8_DIMS]);
+    }
+}
+
+/* What rounding may cost v[d]: nothing, part of the value, or part of the largest of its block. */
+static float rounding(const kern_kv_layer *kv, const float *v, int32_t d)
+{
+    float amax = 0.0f;
+    if (kv->type == KV_F32)
+        return 0.0f;
+    if (kv->type != KV_Q8_0)
+        return fabsf(v[d]) * 0.004f + 1e-5f;
+    for (int32_t i = d / KV_Q8_DIMS * KV_Q8_DIMS; i < (d / KV_Q8_DIMS + 1) * KV_Q8_DIMS; i++)
+        amax = fmaxf(amax, fabsf(v[i]));
+    return amax * 0.0042f + 1e-5f;
+}
+
 /* The stored v of each token against its value in qkv, which nothing changes on the way. */
 static void check_truth(const store_case *c)
 {
@@ -70,17 +97,8 @@ static void check_truth(const store_case *c)
             kv_group16 g = kv_group_at(&c->kv, slot, h);
             const float *v = c->a.qkv + t * c->a.qkv_stride + (c->a.q_heads + c->kv.heads + h) * D;
             for (int32_t d = 0; d < D; d++) {
-                int32_t i = lane * D + d;
-                const uint16_t *half = (const uint16_t *)(const void *)g.v;
-                float got = c->kv.type == KV_F32    ? ((const float *)(const void *)g.v)[i]
-                            : c->kv.type == KV_F16  ? kern_f16_to_f32(half[i])
-                            : c->kv.type == KV_BF16 ? kern_bf16_to_f32(half[i])
-                                                    : (float)(int8_t)g.v[i] * kern_f16_to_f32(g.v_scale[i / KV_Q8_DIMS]);
-                float amax = 0.0f;
-                for (int32_t e = d / 32 * 32; e < TD_MIN(D, d / 32 * 32 + 32); e++)
-                    amax = fmaxf(amax, fabsf(v[e]));
-                float limit = c->kv.type == KV_Q8_0 ? amax * 0.0042f : fabsf(v[d]) * (c->kv.type == KV_F32 ? 0.0f : 0.004f);
-                if (fabsf(got - v[d]) > limit + (c->kv.type == KV_F32 ? 0.0f : 1e-5f))
+                float got = stored_v(&c->kv, g, lane * D + d);
+                if (fabsf(got - v[d]) > rounding(&c->kv, v, d))
                     ck_fail("v[%d] of token %d: %.9g for %.9g", d, t, (double)got, (double)v[d]);
             }
         }

@@ -28,7 +28,8 @@ static norm_case make_case(int kind)
 {
     norm_case c = {0};
     int fill = ck_rand_int(0, CK_FILLS - 1);
-    int32_t toks = ck_rand_int(1, 9), cols = units[kind] * ck_rand_int(1, kind == KA_Q8_256 ? 6 : kind == KA_Q8_32 ? 40 : 900);
+    static const int blocks_max[KA_COUNT] = {900, 900, 40, 6};
+    int32_t toks = ck_rand_int(1, 9), cols = units[kind] * ck_rand_int(1, blocks_max[kind]);
     size_t n = (size_t)cols;
     bool has_y = ck_one_in(2);
     c.x_rows = has_y ? toks : toks + ck_rand_int(0, 5);
@@ -121,7 +122,8 @@ static void run(int kind)
 static void bench(int kind)
 {
     enum { TOKS = 64, COLS = 4096 };
-    kern_act out = {.kind = (kern_act_kind)kind, .tok_count = TOKS, .cols = COLS, .stride = act_stride((kern_act_kind)kind, COLS)};
+    kern_act out = {.kind = (kern_act_kind)kind, .tok_count = TOKS, .cols = COLS};
+    out.stride = act_stride(out.kind, COLS);
     out.data = ck_alloc(out.stride * TOKS, 64);
     kern_norm_args a = {.tok_count = TOKS, .cols = COLS, .eps = 1e-6f, .x = random_floats(TOKS * COLS, 0),
                         .weight = random_floats(COLS, 0), .out = &out};

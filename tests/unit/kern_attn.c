@@ -59,9 +59,9 @@ static void test_oracle(void **state)
     for (int i = 0; i < level_count; i++)
         for (int type = 0; type < KV_TYPES; type++)
             for (int variant = 0; variant < 3; variant++) {
-                attn_shape s = {.q_heads = 4, .kv_heads = 2, .head_dim = variant == 2 ? 96 : 32, .block_tok = 16 << variant,
-                                .window = variant == 1 ? 100 : 0, .type = (kern_kv_type)type, .scale = 0.2f,
-                                .softcap = variant == 2 ? 5.0f : 0.0f};
+                attn_shape s = {.q_heads = 4, .kv_heads = 2, .head_dim = variant == 2 ? 96 : 32,
+                                .block_tok = 16 << variant, .window = variant == 1 ? 100 : 0,
+                                .type = (kern_kv_type)type, .scale = 0.2f, .softcap = variant == 2 ? 5.0f : 0.0f};
                 attn_world w;
                 world_open(&w, &s, rows, TD_COUNT(rows), levels[i], 7);
                 world_run(&w, levels[i]);
@@ -109,7 +109,8 @@ static void test_masked(void **state)
     static const attn_row rows[] = {{20, 90}};
     for (int i = 0; i < level_count; i++)
         for (int part = 0; part < 2; part++) {
-            attn_shape s = {.q_heads = 6, .kv_heads = 2, .head_dim = 64, .block_tok = 16, .type = KV_F32, .scale = 0.125f};
+            attn_shape s = {.q_heads = 6, .kv_heads = 2, .head_dim = 64, .block_tok = 16, .type = KV_F32,
+                            .scale = 0.125f};
             attn_world a, b;
             world_open(&a, &s, rows, 1, levels[i], 3);
             world_open(&b, &s, rows, 1, levels[i], 3);

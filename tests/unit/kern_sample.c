@@ -26,8 +26,8 @@ static kern_sample_out sample_at(const cpu_level *level, const float *logits, in
     int32_t slot = -7;
     void *scratch = aligned_alloc(64, td_align_up(cpu_sample_scratch_bytes(&dev, 1, vocab), 64));
     assert_non_null(scratch);
-    kern_sample_args a = {.logits = logits, .vocab = vocab, .logit_stride = vocab, .row_count = 1, .rows = row, .out = &out,
-                          .slots = &slot, .scratch = scratch};
+    kern_sample_args a = {.logits = logits, .vocab = vocab, .logit_stride = vocab, .row_count = 1, .rows = row,
+                          .out = &out, .slots = &slot, .scratch = scratch};
     level->sample(&a, 0, 1);
     free(scratch);
     assert_int_equal(slot, out.bad ? 0 : out.token);
