@@ -234,6 +234,7 @@ static void work_finished(call *c)
         call_resume(c);
     } else if (c->gen) {
         c->stage = CALL_ENGINE;
+        loop_at(&c->server->loop, after(c->start_ns, c->server->opts.ping_s));
         if (c->conn && c->conn->rdhup)
             conn_kill(c->conn); // it left meanwhile
         else

@@ -6,3 +6,7 @@ target_compile_options(fake_engine PRIVATE -Wall -Wextra -Werror)
 add_executable(fake_server ${CMAKE_CURRENT_SOURCE_DIR}/fake_server.c)
 target_link_libraries(fake_server PRIVATE server fake_engine)
 target_compile_options(fake_server PRIVATE -Wall -Wextra -Werror)
+
+add_executable(bench_sse ${CMAKE_CURRENT_SOURCE_DIR}/bench_sse.c)
+target_link_libraries(bench_sse PRIVATE server fake_engine)
+target_compile_options(bench_sse PRIVATE -Wall -Wextra -Werror)
