@@ -65,9 +65,10 @@ void access_log_call(const call *c)
     }
     char tokens[96] = "";
     if (u.prompt)
-        snprintf(tokens, sizeof tokens, ", tokens %" PRId64 " (%" PRId64 " cached) + %" PRId64, u.prompt, u.cached, u.output);
-    td_info("%s %s \"%s %s\" %d, %.3f s, %" PRIu64 " bytes%s", c->peer, c->id, c->method, c->path_shown, c->status, seconds,
-            c->sent_bytes, tokens);
+        snprintf(tokens, sizeof tokens, ", tokens %" PRId64 " (%" PRId64 " cached) + %" PRId64, u.prompt, u.cached,
+                 u.output);
+    td_info("%s %s \"%s %s\" %d, %.3f s, %" PRIu64 " bytes%s", c->peer, c->id, c->method, c->path_shown, c->status,
+            seconds, c->sent_bytes, tokens);
 }
 
 void access_log_refused(const conn *c, int status, const char *reason)

@@ -62,7 +62,8 @@ static td_rc read_timeout(call *c, td_err *err)
     char *end;
     double s = strtod(c->headers.timeout, &end);
     if (end == c->headers.timeout || *end || !(s > 0) || s > 1e6)
-        return td_fail_param(err, TD_E_INPUT, "x-request-timeout", "x-request-timeout must be a number of seconds above 0");
+        return td_fail_param(err, TD_E_INPUT, "x-request-timeout",
+                             "x-request-timeout must be a number of seconds above 0");
     if (s < c->server->opts.request_timeout_s)
         c->deadline_ns = c->start_ns + (uint64_t)(s * (double)TD_NS_PER_S);
     loop_at(&c->server->loop, c->deadline_ns);

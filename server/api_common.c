@@ -66,8 +66,8 @@ td_rc api_parse(call *c, unsigned kind, td_json **body, params **out, td_err *er
         return rc;
     if (!server_serves(s, (*out)->model)) {
         c->err_code = "model_not_found";
-        return td_fail_param(err, TD_E_NOTFOUND, "model", "the model %.64s is not served here; GET /v1/models lists what is",
-                             (*out)->model);
+        return td_fail_param(err, TD_E_NOTFOUND, "model",
+                             "the model %.64s is not served here; GET /v1/models lists what is", (*out)->model);
     }
     // The tree goes at the end of the worker's part; what outlives it is copied.
     if ((*out)->model && !((*out)->model = td_arena_strndup(&c->arena, (*out)->model, strlen((*out)->model))))
@@ -89,11 +89,14 @@ td_rc api_fits(call *c, const params *p, const char *field, int64_t prompt_count
         return TD_OK;
     c->err_code = "context_length_exceeded";
     if (prompt_count >= max)
-        return td_fail_param(err, TD_E_INPUT, field, "the prompt has %lld tokens, but the context of this model is %lld, "
-                             "with at least 1 for the answer: shorten the prompt", (long long)prompt_count, (long long)max);
-    return td_fail_param(err, TD_E_INPUT, field, "the prompt has %lld tokens and max_tokens is %d, together more than the "
-                         "model's context of %lld: shorten the prompt or lower max_tokens", (long long)prompt_count,
-                         (int)p->sampling.max_tokens, (long long)max);
+        return td_fail_param(err, TD_E_INPUT, field,
+                             "the prompt has %lld tokens, but the context of this model is %lld, "
+                             "with at least 1 for the answer: shorten the prompt",
+                             (long long)prompt_count, (long long)max);
+    return td_fail_param(err, TD_E_INPUT, field,
+                         "the prompt has %lld tokens and max_tokens is %d, together more than the "
+                         "model's context of %lld: shorten the prompt or lower max_tokens",
+                         (long long)prompt_count, (int)p->sampling.max_tokens, (long long)max);
 }
 
 td_rc api_text_fits(call *c, const char *field, size_t bytes, td_err *err)
@@ -168,7 +171,8 @@ static td_rc text_prompt(call *c, const params *p, const char *text, gen_prompt 
 static td_rc ids_prompt(call *c, const params *p, const td_json *ids, gen_prompt *out, td_err *err)
 {
     const td_engine_info *info = c->server->info;
-    td_rc rc = params_ids(ids, "prompt", info->vocab_count, info->max_model_len, &c->arena, &out->ids, &out->count, err);
+    td_rc rc =
+        params_ids(ids, "prompt", info->vocab_count, info->max_model_len, &c->arena, &out->ids, &out->count, err);
     if (rc || !p->echo)
         return rc;
     td_buf text = TD_BUF_INIT;
@@ -188,7 +192,8 @@ static td_rc count_prompts(const td_json *prompt, int32_t *count, bool *list, td
     if (!prompt)
         return td_fail_param(err, TD_E_INPUT, "prompt", "prompt is missing");
     if (!cJSON_IsString(prompt) && !cJSON_IsArray(prompt))
-        return td_fail_param(err, TD_E_INPUT, "prompt", "prompt must be a string, an array of token ids, or an array of "
+        return td_fail_param(err, TD_E_INPUT, "prompt",
+                             "prompt must be a string, an array of token ids, or an array of "
                              "either");
     *list = cJSON_IsArray(prompt) && (cJSON_IsString(prompt->child) || cJSON_IsArray(prompt->child));
     *count = 1;
@@ -211,8 +216,9 @@ td_rc api_prompts(call *c, const params *p, gen_prompt **out, int32_t *count, td
         return rc;
     int32_t seqs = c->server->info->max_num_seqs;
     if (*count * p->sampling.n > seqs)
-        return td_fail_param(err, TD_E_INPUT, p->sampling.n > 1 ? "n" : "prompt", "%d prompts with n = %d are more than the "
-                             "server's max-num-seqs of %d", (int)*count, (int)p->sampling.n, (int)seqs);
+        return td_fail_param(err, TD_E_INPUT, p->sampling.n > 1 ? "n" : "prompt",
+                             "%d prompts with n = %d are more than the server's max-num-seqs of %d",
+                             (int)*count, (int)p->sampling.n, (int)seqs);
     gen_prompt *all = td_arena_calloc(&c->arena, (size_t)*count, sizeof *all);
     if (!all)
         return td_fail(err, TD_E_NOMEM, "not enough memory for the prompts");

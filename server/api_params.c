@@ -74,7 +74,8 @@ static const field table[] = {
 
     {"best_of", ALL, F_FN, 0, 0, 0, false, field_best_of, NULL},
     {"response_format", TEXT, F_FN, 0, 0, 0, false, field_response_format, NULL},
-    {"suffix", API_COMPLETIONS, F_REFUSED, 0, 0, 0, false, NULL, "text cannot be inserted before a suffix; leave it out"},
+    {"suffix", API_COMPLETIONS, F_REFUSED, 0, 0, 0, false, NULL,
+     "text cannot be inserted before a suffix; leave it out"},
     {"structured_outputs", ALL, F_REFUSED, 0, 0, 0, false, NULL, "structured output is not supported yet"},
     {"guided_json", ALL, F_REFUSED, 0, 0, 0, false, NULL, "structured output is not supported yet"},
     {"guided_regex", ALL, F_REFUSED, 0, 0, 0, false, NULL, "structured output is not supported yet"},
@@ -214,8 +215,8 @@ static td_rc check_together(params_ctx *x)
     return TD_OK;
 }
 
-td_rc params_parse(td_json *body, unsigned kind, const params_env *env, const params *defaults, td_arena *a, params *out,
-                   td_err *err)
+td_rc params_parse(td_json *body, unsigned kind, const params_env *env, const params *defaults, td_arena *a,
+                   params *out, td_err *err)
 {
     params_ctx x = {.env = env, .kind = kind & ALL, .arena = a, .out = out, .body = body, .err = err};
     *out = *defaults;

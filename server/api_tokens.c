@@ -77,10 +77,11 @@ td_rc api_detokenize(call *c, td_err *err)
     if (!rc && !server_serves(c->server, model))
         rc = td_fail_param(err, TD_E_NOTFOUND, "model", "the model %.64s is not served here", model);
     if (!rc)
-        rc = params_ids(td_json_get(body, "tokens"), "tokens", c->server->info->vocab_count, TD_JSON_NODES_MAX, &c->arena,
-                        &ids, &count, err);
+        rc = params_ids(td_json_get(body, "tokens"), "tokens", c->server->info->vocab_count, TD_JSON_NODES_MAX,
+                        &c->arena, &ids, &count, err);
     if (!rc)
-        rc = td_detokenize(c->server->engine, ids, count, td_json_get_bool(body, "skip_special_tokens", false), &text, err);
+        rc = td_detokenize(c->server->engine, ids, count, td_json_get_bool(body, "skip_special_tokens", false), &text,
+                           err);
     if (!rc) {
         sse_lit(&c->answer, "{\"prompt\":");
         td_buf_json_str(&c->answer, td_buf_cstr(&text), text.len);

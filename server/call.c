@@ -226,7 +226,8 @@ static void work_finished(call *c)
         gen_free(c->gen);
         c->gen = NULL;
         c->err = (td_err)TD_ERR_INIT;
-        td_fail(&c->err, c->abort_rc, "the request was ended before it reached the engine: %s", td_rc_text(c->abort_rc));
+        td_fail(&c->err, c->abort_rc, "the request was ended before it reached the engine: %s",
+                td_rc_text(c->abort_rc));
         call_fail(c);
         call_resume(c);
     } else if (c->err.rc) {

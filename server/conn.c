@@ -211,7 +211,8 @@ bool conn_all_sent(conn *c)
 {
     int waiting = 0;
     flush(c);
-    while (c->state != CONN_DEAD && c->pair.fd >= 0 && out_empty(c) && !ioctl(c->pair.fd, FIONREAD, &waiting) && waiting)
+    while (c->state != CONN_DEAD && c->pair.fd >= 0 && out_empty(c) && !ioctl(c->pair.fd, FIONREAD, &waiting) &&
+           waiting)
         drain_pair(c);
     return c->state == CONN_DEAD || out_empty(c);
 }

@@ -89,7 +89,8 @@ static void event(gen *g, gen_choice *c, const td_event *ev)
     if (!ev->text_len && !c->done && !ev->logprobs)
         return; // the beginning of a character
     if (ev->logprobs)
-        logprobs_completion(part, g->engine, ev->logprobs, ev->id_count, g->params->sampling.top_logprobs, &c->text_chars);
+        logprobs_completion(part, g->engine, ev->logprobs, ev->id_count, g->params->sampling.top_logprobs,
+                            &c->text_chars);
     chunk(g, c, ev->text_len ? ev->text : "", ev->text_len, ev->logprobs ? part : NULL, c->done);
     free_parts(part);
 }
@@ -103,7 +104,8 @@ static void collect(gen *g, gen_choice *c, const td_event *ev)
     }
     td_buf_add(&c->text, ev->text_len ? ev->text : "", ev->text_len);
     if (ev->logprobs)
-        logprobs_completion(c->lp, g->engine, ev->logprobs, ev->id_count, g->params->sampling.top_logprobs, &c->text_chars);
+        logprobs_completion(c->lp, g->engine, ev->logprobs, ev->id_count, g->params->sampling.top_logprobs,
+                            &c->text_chars);
 }
 
 static void write_choice(gen *g, td_buf *out, const gen_choice *c)

@@ -71,7 +71,8 @@ static td_rc submit(gen *g, gen_prompt *p, td_err *err)
     return rc;
 }
 
-td_rc gen_start(call *c, const gen_format *format, const params *p, gen_prompt *prompts, int32_t prompt_count, td_err *err)
+td_rc gen_start(call *c, const gen_format *format, const params *p, gen_prompt *prompts, int32_t prompt_count,
+                td_err *err)
 {
     gen *g = td_arena_calloc(&c->arena, 1, sizeof *g);
     if (!g)

@@ -87,11 +87,14 @@ static void requests(writer *w, const td_metrics *m)
     const struct {
         const char *label;
         uint64_t n;
-    } by_reason[] = {{"finished_reason=\"stop\"", m->finished_stop}, {"finished_reason=\"length\"", m->finished_length},
-                     {"finished_reason=\"abort\"", m->finished_abort}, {"finished_reason=\"error\"", m->finished_error}};
+    } by_reason[] = {{"finished_reason=\"stop\"", m->finished_stop},
+                     {"finished_reason=\"length\"", m->finished_length},
+                     {"finished_reason=\"abort\"", m->finished_abort},
+                     {"finished_reason=\"error\"", m->finished_error}};
     gauge(w, "vllm:num_requests_running", "Requests that take part in steps.", (double)m->running);
     gauge(w, "vllm:num_requests_waiting", "Requests in the queue.", (double)m->waiting);
-    counter(w, "vllm:num_preemptions_total", "Requests that gave their blocks back and were computed again.", m->preemptions);
+    counter(w, "vllm:num_preemptions_total", "Requests that gave their blocks back and were computed again.",
+            m->preemptions);
     family(w, name, "counter", "Finished requests, by reason.");
     for (size_t i = 0; i < sizeof by_reason / sizeof *by_reason; i++) {
         series(w, name, by_reason[i].label);
@@ -118,8 +121,8 @@ static void cache(writer *w, const td_engine_info *info, const td_metrics *m)
     family(w, "vllm:cache_config_info", "gauge", "Shape of the KV cache, as labels.");
     td_buf_str(w->out, "vllm:cache_config_info");
     td_buf_add(w->out, w->label.data, w->label.len);
-    td_buf_fmt(w->out, ",block_size=\"%d\",num_gpu_blocks=\"%d\",num_cpu_blocks=\"0\",cache_dtype=\"", (int)info->block_tok,
-               (int)info->block_count);
+    td_buf_fmt(w->out, ",block_size=\"%d\",num_gpu_blocks=\"%d\",num_cpu_blocks=\"0\",cache_dtype=\"",
+               (int)info->block_tok, (int)info->block_count);
     label_value(w->out, info->kv_dtype);
     td_buf_str(w->out, "\"} 1\n");
     counter(w, "vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", m->prefix_queries);
@@ -136,7 +139,8 @@ static void times(writer *w, const td_metrics *m)
     histogram(w, "tandem_queue_seconds", "In the queue.", &m->queue);
     histogram(w, "vllm:request_prefill_time_seconds", "From the first step to the first token.", &m->prefill);
     histogram(w, "vllm:request_decode_time_seconds", "From the first token to the last.", &m->decode);
-    histogram(w, "vllm:request_inference_time_seconds", "Running, from the first step to the last token.", &m->inference);
+    histogram(w, "vllm:request_inference_time_seconds", "Running, from the first step to the last token.",
+              &m->inference);
     histogram(w, "vllm:request_prompt_tokens", "Prompt tokens of a request.", &m->request_prompt_tokens);
     histogram(w, "vllm:request_generation_tokens", "Generated tokens of a request.", &m->request_generation_tokens);
     family(w, "tandem_step_seconds", "histogram", "Duration of a step, by whether it held prompt tokens.");

@@ -42,8 +42,8 @@ typedef struct api_params {
     int32_t bad_word_count;
 } params;
 
-td_rc params_parse(td_json *body, unsigned kind, const params_env *env, const params *defaults, td_arena *a, params *out,
-                   td_err *err);
+td_rc params_parse(td_json *body, unsigned kind, const params_env *env, const params *defaults, td_arena *a,
+                   params *out, td_err *err);
 
 /* Token ids out of a JSON array: whole numbers in [0, vocab). */
 td_rc params_ids(const td_json *array, const char *field, int32_t vocab_count, int64_t count_max, td_arena *a,

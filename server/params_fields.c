@@ -147,8 +147,8 @@ td_rc field_logit_bias(params_ctx *x, const char *name, td_json *v)
             return td_fail_param(x->err, TD_E_INPUT, name, "a key of %s is not a token id from 0 to %d", name,
                                  (int)x->env->vocab_count - 1);
         if (!td_json_num(item, &bias) || !isfinite(bias) || bias < -100 || bias > 100)
-            return td_fail_param(x->err, TD_E_INPUT, name, "the bias of token %d in %s must be a number from -100 to 100",
-                                 (int)list[i].id, name);
+            return td_fail_param(x->err, TD_E_INPUT, name,
+                                 "the bias of token %d in %s must be a number from -100 to 100", (int)list[i].id, name);
         list[i++].bias = (float)bias;
     }
     x->out->sampling.logit_bias = list;
@@ -194,8 +194,8 @@ static td_rc option_flag(params_ctx *x, const td_json *v, const char *key, bool 
 {
     const td_json *f = td_json_get(v, key);
     if (f && !td_json_bool(f, out))
-        return td_fail_param(x->err, TD_E_INPUT, "stream_options", "stream_options.%s must be true or false, not %s", key,
-                             params_type(f));
+        return td_fail_param(x->err, TD_E_INPUT, "stream_options", "stream_options.%s must be true or false, not %s",
+                             key, params_type(f));
     return TD_OK;
 }
 
@@ -216,7 +216,8 @@ td_rc field_best_of(params_ctx *x, const char *name, td_json *v)
     int64_t n;
     if (td_json_int(v, &n) && n == 1)
         return TD_OK;
-    return td_fail_param(x->err, TD_E_INPUT, name, "%s is not supported beyond 1: use n, which returns every choice", name);
+    return td_fail_param(x->err, TD_E_INPUT, name, "%s is not supported beyond 1: use n, which returns every choice",
+                         name);
 }
 
 td_rc field_response_format(params_ctx *x, const char *name, td_json *v)
@@ -240,5 +241,6 @@ td_rc field_tool_choice(params_ctx *x, const char *name, td_json *v)
     }
     if (s && strcmp(s, "required"))
         return td_fail_param(x->err, TD_E_INPUT, name, "%s must be none, auto, required or a function", name);
-    return td_fail_param(x->err, TD_E_INPUT, name, "%s that forces a call is not supported yet: use auto or none", name);
+    return td_fail_param(x->err, TD_E_INPUT, name, "%s that forces a call is not supported yet: use auto or none",
+                         name);
 }

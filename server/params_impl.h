@@ -18,8 +18,8 @@ typedef struct params_ctx {
 typedef td_rc params_fn(params_ctx *x, const char *name, td_json *v);
 
 params_fn field_stop, field_stop_ids, field_logit_bias, field_allowed_ids, field_bad_words, field_stream_options,
-    field_logprobs_count, field_logprobs_flag, field_top_logprobs, field_tools, field_tool_choice, field_response_format, field_best_of,
-    field_messages;
+    field_logprobs_count, field_logprobs_flag, field_top_logprobs, field_tools, field_tool_choice,
+    field_response_format, field_best_of, field_messages;
 
 td_rc params_no_memory(params_ctx *x);
 const char *params_type(const td_json *v); // "a string", "an array", …

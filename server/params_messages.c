@@ -22,7 +22,8 @@ static td_rc join_parts(params_ctx *x, int32_t i, td_json *message, td_json *par
         if (++count > TD_CONTENT_PARTS_MAX)
             rc = bad_message(x, i, ".content has more than 1024 parts");
         else if (!type || strcmp(type, "text"))
-            rc = bad_message(x, i, ".content has a part that is not of type text; images, audio and files are not supported");
+            rc = bad_message(x, i,
+                             ".content has a part that is not of type text; images, audio and files are not supported");
         else if (!s)
             rc = bad_message(x, i, ".content has a part of type text without a text string");
         if (rc)
@@ -78,8 +79,9 @@ static td_rc check_content(params_ctx *x, int32_t i, td_json *message, bool may_
         return join_parts(x, i, message, content);
     if (cJSON_IsString(content) || (!content && may_lack))
         return TD_OK;
-    return bad_message(x, i, content ? ".content must be a string or an array of parts"
-                                     : ".content is missing or null; only an assistant message with tool_calls may lack it");
+    return bad_message(x, i,
+                       content ? ".content must be a string or an array of parts"
+                               : ".content is missing or null; only an assistant message with tool_calls may lack it");
 }
 
 static td_rc check_message(params_ctx *x, int32_t i, td_json *m)
@@ -140,11 +142,14 @@ td_rc field_tools(params_ctx *x, const char *name, td_json *v)
         if (i == TD_TOOLS_MAX)
             return td_fail_param(x->err, TD_E_INPUT, name, "tools may have at most %d tools", TD_TOOLS_MAX);
         if (!type || strcmp(type, "function") || !td_json_get_str(function, "name", NULL))
-            return td_fail_param(x->err, TD_E_INPUT, name, "tools[%d] must have type function and function.name", (int)i);
+            return td_fail_param(x->err, TD_E_INPUT, name, "tools[%d] must have type function and function.name",
+                                 (int)i);
         if (parameters && !cJSON_IsObject(parameters))
-            return td_fail_param(x->err, TD_E_INPUT, name, "tools[%d].function.parameters must be a JSON schema", (int)i);
+            return td_fail_param(x->err, TD_E_INPUT, name, "tools[%d].function.parameters must be a JSON schema",
+                                 (int)i);
         if (tool_too_large(tool))
-            return td_fail_param(x->err, TD_E_INPUT, name, "tools[%d] has more than %u bytes", (int)i, TD_TOOL_BYTES_MAX);
+            return td_fail_param(x->err, TD_E_INPUT, name, "tools[%d] has more than %u bytes", (int)i,
+                                 TD_TOOL_BYTES_MAX);
         i++;
     }
     x->out->tools = i ? v : NULL;

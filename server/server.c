@@ -1,5 +1,6 @@
 /* The loop thread owns everything here. Loading, workers and the engine report to it by posting tasks or waking it, and
- * signal handlers by setting a flag and waking it; what there is to do is found in turn(), after each round of events. */
+ * signal handlers by setting a flag and waking it; what there is to do is found in turn(), after each round of events.
+ */
 #include "server/server.h"
 
 #include "base/arena.h"
@@ -242,7 +243,8 @@ static void warn_if_open(const server_opts *o, const auth_keys *keys)
 {
     bool loopback = o->uds || !strcmp(o->host, "127.0.0.1") || !strcmp(o->host, "::1") || !strcmp(o->host, "localhost");
     if (!keys && !loopback)
-        td_warn("listening on %s without an API key: everybody who can reach it may use it; set --api-key-file", o->host);
+        td_warn("listening on %s without an API key: everybody who can reach it may use it; set --api-key-file",
+                o->host);
 }
 
 static td_rc open_listener(server *s, td_err *err)

@@ -53,9 +53,11 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
     bool log_json;                 // access log lines as JSON; td_log_setup() is the caller's
 } server_opts;
 
-/* Binds and listens. TD_E_BIND when the address is taken or bad, TD_E_USAGE for certificates or keys that do not fit. */
+/* Binds and listens. TD_E_BIND when the address is taken or bad, TD_E_USAGE for certificates or keys that do not fit.
+ */
 td_rc server_open(const server_opts *opts, server **out, td_err *err);
-/* Loads, serves, drains, closes the engine. TD_OK after a drain or stop; otherwise why the model could not be loaded. */
+/* Loads, serves, drains, closes the engine. TD_OK after a drain or stop; otherwise why the model could not be loaded.
+ */
 td_rc server_run(server *s, td_err *err);
 void server_close(server *s); // after run has returned; NULL is fine
 

@@ -4,6 +4,7 @@ TANDEM_SERVE names the command and its model, for example "build/release/tools/t
 server runs on the scripted engine of tests/unit/fake_engine.c, which some tests need: they are marked `fake` and are
 skipped with a real model.
 """
+
 import os
 import re
 import shlex
@@ -43,7 +44,9 @@ def free_port():
 class Server:
     def __init__(self, flags, model, log, uds=None, tls=False):
         self.port, self.uds, self.tls = free_port(), uds, tls
-        command = shlex.split(COMMAND) if COMMAND else [os.path.join(BUILD, "tests", "unit", "fake_server"), "serve", model]
+        command = (
+            shlex.split(COMMAND) if COMMAND else [os.path.join(BUILD, "tests", "unit", "fake_server"), "serve", model]
+        )
         where = ["--uds", uds] if uds else ["--port", str(self.port)]
         self.log_path = log
         self.log = open(log, "w")
@@ -88,8 +91,10 @@ class Server:
 
     def blocks(self):
         m = self.metrics()
-        return {s: int(m[f'tandem_kv_blocks{{state="{s}"}}'])
-                for s in ("free", "cached", "held", "leased", "quarantined", "total")}
+        return {
+            s: int(m[f'tandem_kv_blocks{{state="{s}"}}'])
+            for s in ("free", "cached", "held", "leased", "quarantined", "total")
+        }
 
     def wait_no_blocks_held(self, seconds):
         """Seconds until no block was held."""

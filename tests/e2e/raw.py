@@ -1,4 +1,5 @@
 """HTTP by hand over a socket, so that requests can be as wrong as a test wants them."""
+
 import json
 import socket
 

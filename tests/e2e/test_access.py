@@ -1,4 +1,5 @@
 """Who may come in: API keys, TLS, unix sockets."""
+
 import os
 import signal
 import ssl
@@ -10,9 +11,17 @@ import urllib.request
 import pytest
 
 OPEN = ["/health", "/live", "/ready", "/ping", "/metrics", "/v1/models"]
-CLOSED = [("GET", "/version"), ("GET", "/load"), ("POST", "/v1/completions"), ("POST", "/v1/chat/completions"), ("POST", "/tokenize"),
-          ("POST", "/detokenize"), ("POST", "/v1/completions/render"), ("POST", "/v1/chat/completions/render"),
-          ("POST", "/inference/v1/generate")]
+CLOSED = [
+    ("GET", "/version"),
+    ("GET", "/load"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/tokenize"),
+    ("POST", "/detokenize"),
+    ("POST", "/v1/completions/render"),
+    ("POST", "/v1/chat/completions/render"),
+    ("POST", "/inference/v1/generate"),
+]
 
 
 def ask(s, method, path, *headers):
@@ -25,10 +34,18 @@ def test_keys(start):
     for path in OPEN:
         assert ask(s, "GET", path).status == 200
     for method, path in CLOSED:
-        for headers in ([], ["Authorization: Bearer three"], ["Authorization: one"], ["Authorization: Basic one"],
-                        ["Authorization: Bearer"], ["Authorization: Bearer "], ["Authorization: Bearer onetwo"],
-                        ["Authorization: Bearer one", "Authorization: Bearer one"], ["Authorization: Bearer " + "x" * 20000],
-                        ["X-Api-Key: one"]):
+        for headers in (
+            [],
+            ["Authorization: Bearer three"],
+            ["Authorization: one"],
+            ["Authorization: Basic one"],
+            ["Authorization: Bearer"],
+            ["Authorization: Bearer "],
+            ["Authorization: Bearer onetwo"],
+            ["Authorization: Bearer one", "Authorization: Bearer one"],
+            ["Authorization: Bearer " + "x" * 20000],
+            ["X-Api-Key: one"],
+        ):
             a = ask(s, method, path, *headers)
             assert a.status == 401 and a.error["code"] == "invalid_api_key", (path, headers)
             assert a.headers["www-authenticate"] == "Bearer"
@@ -65,9 +82,16 @@ def test_key_file_and_reload(start, tmp_path):
     assert "third" not in s.logged()
 
 
-@pytest.mark.parametrize("flags,code", [
-    (["--api-key-file", "/nonexistent"], None), (["--ssl-certfile", "/nonexistent", "--ssl-keyfile", "/nonexistent"], 2),
-    (["--ssl-certfile", "/x"], 2), (["--host", "203.0.113.7"], 5), (["--host", "no such host"], 5)])
+@pytest.mark.parametrize(
+    "flags,code",
+    [
+        (["--api-key-file", "/nonexistent"], None),
+        (["--ssl-certfile", "/nonexistent", "--ssl-keyfile", "/nonexistent"], 2),
+        (["--ssl-certfile", "/x"], 2),
+        (["--host", "203.0.113.7"], 5),
+        (["--host", "no such host"], 5),
+    ],
+)
 def test_bad_flags(start, flags, code):
     s = start(*flags, ready=False)
     rc = s.process.wait(10)
@@ -95,9 +119,30 @@ def test_unix_socket(start, tmp_path):
 
 def make_cert(folder, name, ca=None):
     cert, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                    "-keyout", key, "-out", cert, "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            "-subj",
+            f"/CN={name}",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     return cert, key
 
 
@@ -106,7 +151,9 @@ def peer_name(port, cert=None):
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with context.wrap_socket(socket.create_connection(("127.0.0.1", port))) as s:
         der = s.getpeercert(True)
-    out = subprocess.run(["openssl", "x509", "-inform", "der", "-noout", "-subject"], input=der, capture_output=True, check=True)
+    out = subprocess.run(
+        ["openssl", "x509", "-inform", "der", "-noout", "-subject"], input=der, capture_output=True, check=True
+    )
     return out.stdout.decode().split("=")[-1].strip()
 
 
@@ -120,8 +167,16 @@ def test_tls_and_reload(start, tmp_path):
         for end in ("pem", "key"):
             (live / f"tmp.{end}").write_bytes((tmp_path / f"{name}.{end}").read_bytes())
             os.replace(live / f"tmp.{end}", live / f"tls.{end}")
+
     install("old")
-    s = start("--ssl-certfile", str(live / "tls.pem"), "--ssl-keyfile", str(live / "tls.key"), "--enable-ssl-refresh", tls=True)
+    s = start(
+        "--ssl-certfile",
+        str(live / "tls.pem"),
+        "--ssl-keyfile",
+        str(live / "tls.key"),
+        "--enable-ssl-refresh",
+        tls=True,
+    )
     trusted = ssl.create_default_context(cafile=str(tmp_path / "old.pem"))
     with urllib.request.urlopen(s.url + "/v1/models", context=trusted) as r:
         assert r.status == 200
@@ -156,12 +211,15 @@ def test_tls_is_checked_like_plain(start, tmp_path):
             while b"\r\n\r\n" not in out and (more := c.recv(65536)):
                 out += more
             return int(out.split(b" ")[1])
+
     assert send(b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx") == 400
     assert send(b"GET /health HTTP/1.1\nHost: a\n\n") == 400
     assert send(b"GET /health HTTP/1.1\r\nHost : a\r\n\r\n") == 400
     assert send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n") == 200
     body = b'{"prompt":"' + b"a" * 40000 + b'"}'  # several records
-    head = b"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
     assert send(head + body) == 200
     with s.raw() as plain:  # plain text to the TLS port
         plain.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n")

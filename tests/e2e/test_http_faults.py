@@ -1,4 +1,5 @@
 """Requests that are wrong below HTTP's surface: each has its expected answer, and the server goes on."""
+
 import socket
 import time
 
@@ -70,11 +71,17 @@ CASES = {
     "odd expectation": (post("Content-Length: 29", "Expect: 200-ok"), 400),
     "HTTP/1.0 chunked": (b"POST /v1/completions HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "compressed body": (post("Content-Length: 29", "Content-Encoding: gzip"), 415),
-    "form": (b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-             b"Content-Length: 29\r\n\r\n" + BODY, 415),
+    "form": (
+        b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 29\r\n\r\n" + BODY,
+        415,
+    ),
     "no content type": (b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 29\r\n\r\n" + BODY, 415),
-    "text that begins like JSON": (b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/jsonx\r\n"
-                                   b"Content-Length: 29\r\n\r\n" + BODY, 415),
+    "text that begins like JSON": (
+        b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/jsonx\r\n"
+        b"Content-Length: 29\r\n\r\n" + BODY,
+        415,
+    ),
 }
 
 
@@ -99,10 +106,12 @@ def test_refused(server, name):
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_every_split(server, size):
     """The same request in small pieces is the same request."""
-    data = post("Transfer-Encoding: chunked", body=b"a;x=1\r\n" + BODY[:10] + b"\r\n13\r\n" + BODY[10:] + b"\r\n0\r\n\r\n")
+    data = post(
+        "Transfer-Encoding: chunked", body=b"a;x=1\r\n" + BODY[:10] + b"\r\n13\r\n" + BODY[10:] + b"\r\n0\r\n\r\n"
+    )
     with server.raw() as c:
         for i in range(0, len(data), size):
-            c.send(data[i:i + size])
+            c.send(data[i : i + size])
         assert c.answer().status == 200
 
 
@@ -172,15 +181,38 @@ def test_large_refused_body_gets_its_answer(server):
         assert c.answer().status == 404
 
 
-@pytest.mark.parametrize("path", ["/v1/../admin", "/%2e%2e/v1/models", "//v1/models", "/V1/models", "/v1/models/", "/v1//models",
-                                  "/v1/%6dodels", "/health/", "/health%00", "/v1", "/v1/completions/render/x", "*", "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/../admin",
+        "/%2e%2e/v1/models",
+        "//v1/models",
+        "/V1/models",
+        "/v1/models/",
+        "/v1//models",
+        "/v1/%6dodels",
+        "/health/",
+        "/health%00",
+        "/v1",
+        "/v1/completions/render/x",
+        "*",
+        "/",
+    ],
+)
 def test_odd_paths(server, path):
     assert server.raw().get(path).status == 404
 
 
-@pytest.mark.parametrize("method,path,allow", [
-    ("GET", "/v1/completions", "POST"), ("DELETE", "/v1/models", "GET, HEAD"), ("PUT", "/metrics", "GET, HEAD"),
-    ("OPTIONS", "/v1/chat/completions", "POST"), ("BREW", "/health", "GET, HEAD")])
+@pytest.mark.parametrize(
+    "method,path,allow",
+    [
+        ("GET", "/v1/completions", "POST"),
+        ("DELETE", "/v1/models", "GET, HEAD"),
+        ("PUT", "/metrics", "GET, HEAD"),
+        ("OPTIONS", "/v1/chat/completions", "POST"),
+        ("BREW", "/health", "GET, HEAD"),
+    ],
+)
 def test_wrong_method(server, method, path, allow):
     with server.raw() as c:
         a = c.request(method, path).answer()

@@ -1,4 +1,5 @@
 """Probes over loading, serving, a stall and draining; signals; clients that leave; queues that fill."""
+
 import json
 import os
 import random
@@ -158,7 +159,9 @@ def test_client_leaves_while_generating(server, how, streamed):
     assert server.metrics()[aborted] == before[aborted] + 1
     c.close()
     time.sleep(0.05)
-    assert '" 499,' in server.logged().splitlines()[-1] or any('completions" 499,' in line for line in server.logged().splitlines()[-6:])
+    assert '" 499,' in server.logged().splitlines()[-1] or any(
+        'completions" 499,' in line for line in server.logged().splitlines()[-6:]
+    )
 
 
 @pytest.mark.fake
@@ -179,7 +182,10 @@ def test_client_leaves_while_queued(start):
 
 @pytest.mark.fake
 def test_client_leaves_before_its_request_is_complete(server):
-    for part in (b"GET /he", b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"):
+    for part in (
+        b"GET /he",
+        b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    ):
         for _ in range(50):
             server.raw().send(part).close()
     time.sleep(0.2)
@@ -197,8 +203,13 @@ def test_random_aborts(server):
         r = random.Random(seed)
         try:
             for _ in range(8):
-                body = {"prompt": "x" * r.randrange(1, 300), "max_tokens": r.randrange(1, 200), "ignore_eos": True,
-                        "n": r.choice([1, 1, 2]), "stream": r.random() < 0.7}
+                body = {
+                    "prompt": "x" * r.randrange(1, 300),
+                    "max_tokens": r.randrange(1, 200),
+                    "ignore_eos": True,
+                    "n": r.choice([1, 1, 2]),
+                    "stream": r.random() < 0.7,
+                }
                 c = server.raw(timeout=30)
                 c.request("POST", "/v1/completions", body)
                 action = r.random()
@@ -317,12 +328,15 @@ def test_probes_under_load(server):
 
 def test_metrics_fit_prometheus(server):
     from prometheus_client.parser import text_string_to_metric_families
+
     a = server.raw().get("/metrics")
     assert a.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = {f.name: f for f in text_string_to_metric_families(a.body.decode())}
     kinds = {n: f.type for n, f in families.items()}
     for name in ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"):
-        assert kinds[name] == "gauge" and len(families[name].samples) == 1  # one series: the first is the one that is read
+        assert (
+            kinds[name] == "gauge" and len(families[name].samples) == 1
+        )  # one series: the first is the one that is read
     info = families["vllm:cache_config_info"].samples[0].labels
     assert int(info["block_size"]) > 0 and int(info["num_gpu_blocks"]) > 0
     for f in families.values():
@@ -334,6 +348,7 @@ def test_metrics_fit_prometheus(server):
 @pytest.mark.fake
 def test_metrics_labels_are_escaped(start):
     from prometheus_client.parser import text_string_to_metric_families
+
     name = 'a"b\\c\nd'
     s = start("--served-model-name", name, "--served-model-name", "second")
     families = list(text_string_to_metric_families(s.raw().get("/metrics").body.decode()))

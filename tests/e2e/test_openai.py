@@ -1,4 +1,5 @@
 """The real OpenAI client: what it sends must be understood, what it gets must fit its types."""
+
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
@@ -15,7 +16,9 @@ def model(client):
 
 
 def ask(client, model, text="Say something.", **kw):
-    return client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **{"max_tokens": 12, **kw})
+    return client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": text}], **{"max_tokens": 12, **kw}
+    )
 
 
 def test_models(client, model):
@@ -46,7 +49,9 @@ def test_chat_stream_equals_whole(client, model):
 
 
 def test_continuous_usage(client, model):
-    stream = list(ask(client, model, stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}))
+    stream = list(
+        ask(client, model, stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True})
+    )
     counts = [c.usage.completion_tokens for c in stream]
     assert counts == sorted(counts) and counts[0] == 0 and counts[-1] > 0
 
@@ -80,11 +85,16 @@ def test_completions(client, model):
 
 
 def test_completions_of_several_prompts(client, model):
-    one = [client.completions.create(model=model, prompt=p, max_tokens=6, temperature=0).choices[0].text for p in ("Once", "Two")]
+    one = [
+        client.completions.create(model=model, prompt=p, max_tokens=6, temperature=0).choices[0].text
+        for p in ("Once", "Two")
+    ]
     both = client.completions.create(model=model, prompt=["Once", "Two"], max_tokens=6, temperature=0)
     assert [c.text for c in both.choices] == one and [c.index for c in both.choices] == [0, 1]
     text = ["", ""]
-    for chunk in client.completions.create(model=model, prompt=["Once", "Two"], max_tokens=6, temperature=0, stream=True):
+    for chunk in client.completions.create(
+        model=model, prompt=["Once", "Two"], max_tokens=6, temperature=0, stream=True
+    ):
         for c in chunk.choices:
             text[c.index] += c.text
     assert text == one
@@ -126,7 +136,14 @@ def test_stop(client, model):
     assert r.choices[0].stop_reason == " th"
     stream = ask(client, model, "!!say one two three", stop=[" th", "zzz"], max_tokens=100, stream=True)
     assert "".join(c.choices[0].delta.content or "" for c in stream) == "one two"
-    r = ask(client, model, "!!say one two three", stop=" th", max_tokens=100, extra_body={"include_stop_str_in_output": True})
+    r = ask(
+        client,
+        model,
+        "!!say one two three",
+        stop=" th",
+        max_tokens=100,
+        extra_body={"include_stop_str_in_output": True},
+    )
     assert r.choices[0].message.content == "one two th"
 
 
@@ -165,7 +182,9 @@ def test_error_in_the_middle(server, client, model):
 
 def test_deadline(server):
     for headers, extra in (([], {"timeout": 0.2}), (["x-request-timeout: 0.2"], {})):
-        a = server.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 4000, "ignore_eos": True, **extra}, headers=headers)
+        a = server.raw().post(
+            "/v1/completions", {"prompt": "a", "max_tokens": 4000, "ignore_eos": True, **extra}, headers=headers
+        )
         assert a.status == 504, a
     assert server.raw().post("/v1/completions", {"prompt": "a"}, headers=["x-request-timeout: soon"]).status == 400
 
@@ -184,5 +203,8 @@ def test_generation_prompt_flags(server):
 
     def render(**kw):
         return server.raw().post("/v1/chat/completions/render", {"messages": msgs, **kw}).json["token_ids"]
+
     assert len(render(add_generation_prompt=False)) < len(render())
-    assert len(render(add_generation_prompt=False, continue_final_message=True)) <= len(render(add_generation_prompt=False))
+    assert len(render(add_generation_prompt=False, continue_final_message=True)) <= len(
+        render(add_generation_prompt=False)
+    )

@@ -1,6 +1,7 @@
 /* bench_sse - how many streamed chunks a second the server writes: N clients stream at once from the scripted engine,
  * which gives every stream one token a step. The figure that counts is chunks per second of processor time of the
- * loop thread, since clients and the fake engine share the machine with it. Usage: bench_sse [STREAMS [TOKENS [STEP_US]]] */
+ * loop thread, since clients and the fake engine share the machine with it. Usage: bench_sse [STREAMS [TOKENS
+ * [STEP_US]]] */
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -61,10 +62,14 @@ static void begin(client *c, uint16_t port, long tokens)
 {
     char body[256], request[512];
     c->fd = dial(port);
-    int n = snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"stream\":true,\"ignore_eos\":true,"
-                     "\"max_tokens\":%ld}", tokens);
-    int m = snprintf(request, sizeof request, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
-                     "\r\nContent-Length: %d\r\n\r\n%s", n, body);
+    int n = snprintf(body, sizeof body,
+                     "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"stream\":true,\"ignore_eos\":true,"
+                     "\"max_tokens\":%ld}",
+                     tokens);
+    int m = snprintf(request, sizeof request,
+                     "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
+                     "\r\nContent-Length: %d\r\n\r\n%s",
+                     n, body);
     if (send(c->fd, request, (size_t)m, 0) != m)
         exit(1);
 }
@@ -143,8 +148,8 @@ int main(int argc, char **argv)
     uint64_t chunks = receive_all(c, (int)streams);
     double wall = (double)(td_now_ns() - from) / 1e9;
     cpu = thread_seconds(clock) - cpu;
-    printf("%ld streams, %llu chunks: %.0f chunks/s of wall time, %.0f chunks/s of the loop thread's processor time\n", streams,
-           (unsigned long long)chunks, (double)chunks / wall, (double)chunks / cpu);
+    printf("%ld streams, %llu chunks: %.0f chunks/s of wall time, %.0f chunks/s of the loop thread's processor time\n",
+           streams, (unsigned long long)chunks, (double)chunks / wall, (double)chunks / cpu);
     server_stop(s);
     pthread_join(thread, NULL);
     server_close(s);

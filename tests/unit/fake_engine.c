@@ -106,8 +106,8 @@ static void *step_loop(void *arg);
 
 static void set_up_metrics(td_metrics *m)
 {
-    td_hist *seconds[] = {&m->ttft, &m->itl, &m->e2e, &m->queue, &m->prefill, &m->decode, &m->inference, &m->step_prefill,
-                          &m->step_decode};
+    td_hist *seconds[] = {&m->ttft,   &m->itl,       &m->e2e,          &m->queue,      &m->prefill,
+                          &m->decode, &m->inference, &m->step_prefill, &m->step_decode};
     td_hist *tokens[] = {&m->request_prompt_tokens, &m->request_generation_tokens, &m->step_tokens};
     for (size_t i = 0; i < TD_COUNT(seconds); i++)
         seconds[i]->bounds = second_bounds, seconds[i]->bucket_count = TD_COUNT(second_bounds);
@@ -373,7 +373,8 @@ static void list_del(td_engine *e, td_request *r)
 td_rc td_request_submit(td_engine *e, const td_request_opts *o, td_request **out, td_err *err)
 {
     if (o->prompt_count < 1 || o->prompt_count >= e->info.max_model_len)
-        return td_fail_param(err, TD_E_INPUT, "prompt", "the prompt must have 1 to %d tokens", (int)e->info.max_model_len - 1);
+        return td_fail_param(err, TD_E_INPUT, "prompt", "the prompt must have 1 to %d tokens",
+                             (int)e->info.max_model_len - 1);
     pthread_mutex_lock(&e->lock);
     bool full = e->m.waiting >= e->info.max_num_queued, drain = e->drain;
     pthread_mutex_unlock(&e->lock);
