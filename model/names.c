@@ -10,7 +10,6 @@ static const role_names names[ROLE_COUNT] = {
     [ROLE_EMBED] = {"embed_tokens", "token_embd"},
     [ROLE_HEAD] = {"lm_head", "output"},
     [ROLE_OUT_NORM] = {"norm", "output_norm"},
-    [ROLE_ROPE_DIVISOR] = {"", "rope_freqs"},
     [ROLE_ATTN_NORM] = {"layers.%d.input_layernorm", "blk.%d.attn_norm"},
     [ROLE_ATTN_POST_NORM] = {"layers.%d.post_attention_layernorm", "blk.%d.post_attention_norm"},
     [ROLE_FFN_NORM] = {"layers.%d.post_attention_layernorm", "blk.%d.ffn_norm"},

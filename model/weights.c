@@ -141,35 +141,9 @@ static td_rc layer_norms(loader *l, int32_t layer, layer_weights *w)
     return rc;
 }
 
-/* Llama 3's stretched frequencies come as a tensor in GGUF files. */
-static td_rc rope_divisors(loader *l, model_config *c)
+static td_rc plan(loader *l)
 {
-    char name[TENSOR_NAME_MAX];
-    tensor_name(c, ROLE_ROPE_DIVISOR, 0, "weight", name);
-    if (c->source != MODEL_GGUF || c->rope_count < 1)
-        return TD_OK;
-    tensor_ref t;
-    float *v;
-    td_err none = TD_ERR_INIT;
-    int32_t half = c->rope[0].dims / 2;
-    td_rc rc = tensor_file_find(l->file, name, 1, half, &t, &none);
-    if (rc == TD_E_NOTFOUND)
-        return TD_OK;
-    if (rc == TD_OK)
-        rc = vector_read(l, &t, &v);
-    else
-        td_fail(l->err, rc, "%s", none.msg);
-    if (rc != TD_OK)
-        return rc;
-    for (int32_t r = 0; r < c->rope_count; r++) {
-        c->rope[r].divisor_count = half;
-        memcpy(c->rope[r].divisor, v, (size_t)half * sizeof *v);
-    }
-    return TD_OK;
-}
-
-static td_rc plan(loader *l, model_config *c)
-{
+    const model_config *c = l->c;
     model_weights *out = l->out;
     l->matrix_cap = (uint32_t)c->layer_count * 7 + 2;
     l->matrices = td_alloc(l->matrix_cap * sizeof *l->matrices);
@@ -186,8 +160,6 @@ static td_rc plan(loader *l, model_config *c)
         rc = norm_load(l, ROLE_OUT_NORM, 0, c->hidden, &out->out_norm);
     if (rc == TD_OK && !c->tie_embeddings)
         rc = matrix_plan_add(l, ROLE_HEAD, 0, c->vocab, c->hidden, &out->head);
-    if (rc == TD_OK)
-        rc = rope_divisors(l, c);
     return rc;
 }
 
@@ -297,7 +269,7 @@ static td_rc fingerprint(loader *l)
     return TD_OK;
 }
 
-td_rc weights_load(const gguf *g, const char *dir, model_config *c, const weights_opts *o, model_weights *out,
+td_rc weights_load(const gguf *g, const char *dir, const model_config *c, const weights_opts *o, model_weights *out,
                    td_err *err)
 {
     *out = (model_weights){.dev = o->dev};
@@ -309,7 +281,7 @@ td_rc weights_load(const gguf *g, const char *dir, model_config *c, const weight
     if (rc == TD_OK)
         rc = tensor_file_open(g, dir, dummy, c->dtype == MODEL_F32 ? KT_F32 : KT_BF16, o->seed, &l.file, l.err);
     if (rc == TD_OK)
-        rc = plan(&l, c);
+        rc = plan(&l);
     if (rc == TD_E_NOTFOUND)
         rc = TD_E_MODEL, l.err->rc = TD_E_MODEL;
     if (rc == TD_OK)

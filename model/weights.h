@@ -48,8 +48,8 @@ typedef struct weights_opts {
     void *progress_ctx;
 } weights_opts;
 
-/* g or dir: where the tensors are (exactly one is given). *c gains rope divisors where the file has them as a tensor. */
-td_rc weights_load(const gguf *g, const char *dir, model_config *c, const weights_opts *o, model_weights *out,
+/* g or dir: where the tensors are (exactly one is given). */
+td_rc weights_load(const gguf *g, const char *dir, const model_config *c, const weights_opts *o, model_weights *out,
                    td_err *err);
 void weights_free(model_weights *w);
 
