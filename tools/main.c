@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 static verb_fn *const run[VERB_COUNT] = {
+    [VERB_SERVE] = verb_serve,
     [VERB_COMPLETE] = verb_complete,
     [VERB_CHAT] = verb_chat,
     [VERB_BENCH_LATENCY] = verb_bench_latency,
     [VERB_BENCH_THROUGHPUT] = verb_bench_throughput,
+    [VERB_BENCH_SERVE] = verb_bench_serve,
     [VERB_TOKENIZE] = verb_tokenize,
     [VERB_DETOKENIZE] = verb_detokenize,
     [VERB_RENDER] = verb_render,

@@ -267,6 +267,7 @@ static const flags_def defs[] = {
 };
 
 static const flags_verb verbs[VERB_COUNT] = {
+    [VERB_SERVE] = {"serve", "MODEL", "the OpenAI-compatible HTTP server", NULL},
     [VERB_COMPLETE] = {"complete", "MODEL", "continue one or more texts, streamed to stdout", NULL},
     [VERB_CHAT] = {"chat", "MODEL", "talk to the model in the terminal",
                    "Talk to the model in the terminal. /reset forgets the conversation, /exit or Ctrl-D ends, Ctrl-C "
@@ -276,6 +277,7 @@ static const flags_verb verbs[VERB_COUNT] = {
                             "tokens, for each batch and depth; tokens a second of all sequences together, mean and "
                             "standard deviation over the repeats."},
     [VERB_BENCH_THROUGHPUT] = {"bench throughput", "MODEL", "speed of whole requests, prompt and answer together", NULL},
+    [VERB_BENCH_SERVE] = {"bench serve", "", "load a running server and measure it", NULL},
     [VERB_TOKENIZE] = {"tokenize", "MODEL", "text on stdin to token ids",
                        "Text on stdin to {\"tokens\":[…]}. --jsonl: lines {\"text\":…,\"add_special\":bool} to lines "
                        "{\"tokens\":[…]}. A GGUF with nothing but a vocabulary is enough."},

@@ -6,6 +6,8 @@
 #include "tools/output.h"
 #include "tools/verbs.h"
 
+#include <curl/curl.h>
+#include <microhttpd.h>
 #include <openssl/crypto.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -22,7 +24,7 @@ typedef struct library {
     char version[64];
 } library;
 
-enum { LIBRARIES = 5 };
+enum { LIBRARIES = 7 };
 
 /* Versions found at run time, which may differ from those built against. */
 static void libraries(library out[LIBRARIES])
@@ -30,8 +32,10 @@ static void libraries(library out[LIBRARIES])
     char pcre[64] = "";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
     const char *const found[LIBRARIES][2] = {
-        {"cJSON", cJSON_Version()}, {"libyaml", yaml_get_version_string()},
-        {"OpenSSL", OpenSSL_version(OPENSSL_VERSION)}, {"PCRE2", pcre}, {"utf8proc", utf8proc_version()},
+        {"cJSON", cJSON_Version()},           {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
+        {"libmicrohttpd", MHD_get_version()}, {"libyaml", yaml_get_version_string()},
+        {"OpenSSL", OpenSSL_version(OPENSSL_VERSION)}, {"PCRE2", pcre},
+        {"utf8proc", utf8proc_version()},
     };
     for (int i = 0; i < LIBRARIES; i++) {
         const char *text = found[i][1];
