@@ -64,8 +64,6 @@ build() {
         esac
     done
     if [ -n "$configure" ] || [ ! -f "$dir/build.ninja" ]; then
-        command -v ccache >/dev/null &&
-            defs+=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
         mkdir -p "$root/build"
         (cd "$root" && cmake --preset "$preset" "${defs[@]}") >"$root/build/$preset.log" 2>&1 || {
             cat "$root/build/$preset.log" >&2
