@@ -63,14 +63,15 @@ static kern_sample_row *rows_next(td_engine *e, row_set *set, row_use use)
     return &set->rows[set->count++];
 }
 
-static void draw(td_engine *e, row_set *set, seq *q, int32_t logit_row)
+/* slot: where a step planned ahead would look for the token, or -1. */
+static void draw(td_engine *e, row_set *set, seq *q, int32_t logit_row, int32_t slot)
 {
     const float *logits = e->logits + (size_t)logit_row * (size_t)e->info.vocab_count;
     if (q->req->want_logits_hash)
         q->logits_hash = td_hash64(logits, (size_t)e->info.vocab_count * sizeof *logits, q->logits_hash);
     kern_sample_row *row = rows_next(e, set, (row_use){.seq = q});
     sampler_row(q, logit_row, row);
-    row->out_slot = q->slot0;
+    row->out_slot = slot;
 }
 
 /* The first choice's prompt is computed: the others begin with its blocks, and draw from the same logits. Where there is
@@ -82,10 +83,9 @@ static void draw_others(td_engine *e, row_set *set, seq *first, int32_t logit_ro
         seq *q = &r->seqs[i];
         if (q->state != SEQ_NEW)
             continue;
-        q->slot0 = first->slot0;
         if (!sched_fork(&e->sched, q, first))
             sched_add(&e->sched, q);
-        draw(e, set, q, logit_row);
+        draw(e, set, q, logit_row, -1);
     }
 }
 
@@ -107,10 +107,10 @@ static void sample_slice(td_engine *e, int32_t first, int32_t count)
             kern_sample_row *row = rows_next(e, &set, (row_use){.seq = s->seq, .position = s->position, .prompt = true});
             *row = (kern_sample_row){.logit_row = i, .given = true, .given_id = s->seq->ids[s->position + 1],
                                      .want_logprob = true, .top_n = s->seq->req->sampling.prompt_logprobs,
-                                     .out_slot = s->seq->slot0};
+                                     .out_slot = -1};
         }
         if (s->draw) {
-            draw(e, &set, s->seq, i);
+            draw(e, &set, s->seq, i, s->seq->slot0);
             draw_others(e, &set, s->seq, i);
         }
         if (s->score && !s->seq->req->ended)

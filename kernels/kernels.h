@@ -135,7 +135,7 @@ typedef struct kern_sample_adj { // what is known of one token id before samplin
 
 typedef struct kern_sample_row {
     int32_t logit_row;           // in logits
-    int32_t out_slot;            // in batch->slots
+    int32_t out_slot;            // in batch->slots, of this row alone; < 0: nowhere
     float temperature;           // 0: greedy, lowest id wins ties
     float top_p, min_p, typical_p; // 1, 0, 1: off
     int32_t top_k;               // 0: off

@@ -48,5 +48,5 @@ void sample_bad(const kern_sample_args *a, const kern_sample_row *r, kern_sample
     *out = (kern_sample_out){.token = -1, .bad = true};
     for (int i = 0; i < TD_LOGPROBS_MAX; i++)
         out->top_ids[i] = -1;
-    a->slots[r->out_slot] = 0; // a step already planned may read the slot: any id will do
+    sample_to_slot(a, r, 0); // a step already planned may read the slot: any id will do
 }

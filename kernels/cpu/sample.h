@@ -55,4 +55,10 @@ uint64_t sample_point(const kern_sample_row *r, uint64_t total);
 /* The answer for a row that cannot be sampled. */
 void sample_bad(const kern_sample_args *a, const kern_sample_row *r, kern_sample_out *out);
 
+static inline void sample_to_slot(const kern_sample_args *a, const kern_sample_row *r, int32_t token)
+{
+    if (r->out_slot >= 0)
+        a->slots[r->out_slot] = token;
+}
+
 #endif

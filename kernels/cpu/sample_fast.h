@@ -245,14 +245,16 @@ static void sample_row(const kern_sample_args *a, const kern_sample_row *row, ke
     if (max != max || r.v.z_max != r.v.z_max || r.v.z_max == -__builtin_inff())
         return;
     out->bad = false;
-    if (row->temperature > 0.0f) {
+    if (row->given) {
+        out->token = row->given_id;
+    } else if (row->temperature > 0.0f) {
         r.v.inv_t = 1.0f / row->temperature;
         r.v.y_min = row->min_p > 0.0f ? TD_MAX(SAMPLE_Y_MIN, kern_log(row->min_p)) : SAMPLE_Y_MIN;
         out->token = draw(&r, row);
     } else {
         out->token = next_equal(r.v.z, 0, a->vocab, r.v.z_max);
     }
-    a->slots[row->out_slot] = out->token;
+    sample_to_slot(a, row, out->token);
     if (row->want_logprob || row->top_n > 0)
         log_probs(row, x, a->vocab, max, out);
 }

@@ -168,7 +168,7 @@ static void sample_row(const kern_sample_args *a, const kern_sample_row *r, kern
     else
         for (out->token = 0; s.z[out->token] != z_max;)
             out->token++;
-    a->slots[r->out_slot] = out->token;
+    sample_to_slot(a, r, out->token);
     if (r->want_logprob || r->top_n > 0)
         log_probs(r, logits, a->vocab, max, s.ids, out);
 }

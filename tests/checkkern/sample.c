@@ -74,6 +74,9 @@ static kern_sample_row random_row(int32_t index, int32_t vocab)
         r.frequency = -0.3f;
     }
     r.want_logprob = ck_one_in(2);
+    r.given = ck_one_in(8);
+    r.given_id = ck_rand_int(0, vocab - 1);
+    r.out_slot = ck_one_in(8) ? -1 : index;
     r.top_n = ck_one_in(2) ? ck_rand_int(0, TD_LOGPROBS_MAX) : 0;
     random_adjustments(&r, vocab);
     return r;

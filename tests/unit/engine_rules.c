@@ -245,6 +245,57 @@ static void logprobs(void **state)
     td_engine_close(e);
 }
 
+/* Draws over many seeds against the softmax of teacher-forced logits; and the limits at which sampling is greedy. */
+static void draws_follow_the_logits(void **state)
+{
+    (void)state;
+    enum { DRAWS = 3000, V_MAX = 512 };
+    int32_t ids[20], pos = 19, seen[V_MAX] = {0};
+    static float logits[V_MAX];
+    double p[V_MAX], sum = 0, chi = 0;
+    int cells = 0, best = 0;
+    prompt_of(ids, 20, 11);
+    static answer a;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_err err = TD_ERR_INIT;
+    assert_int_equal(td_logits(e, ids, 20, &pos, 1, logits, &err), TD_OK);
+    for (int v = 0; v < V_MAX; v++)
+        sum += p[v] = exp(logits[v] / 0.8), best = logits[v] > logits[best] ? v : best;
+    td_request_opts o = request_of(ids, 20, 1);
+    o.sampling.n = 15;
+    o.sampling.temperature = 0.8f;
+    for (int i = 0; i < DRAWS / 15; i++) {
+        o.sampling.seed = (uint64_t)i << 20;
+        run(e, &o, &a);
+        for (int c = 0; c < 15; c++)
+            seen[a.ids[c][0]]++;
+    }
+    double rest_p = 0, rest_seen = 0;
+    for (int v = 0; v < V_MAX; v++) {
+        double want = DRAWS * p[v] / sum;
+        if (want < 8) {
+            rest_p += want, rest_seen += seen[v];
+            continue;
+        }
+        chi += (seen[v] - want) * (seen[v] - want) / want;
+        cells++;
+    }
+    chi += (rest_seen - rest_p) * (rest_seen - rest_p) / fmax(rest_p, 1);
+    assert_true(cells > 5);
+    assert_true(chi < cells + 5 * sqrt(2.0 * cells)); // five standard deviations of chi-square
+    o.sampling.n = 1;
+    for (int limit = 0; limit < 4; limit++) {
+        td_request_opts g = o;
+        g.sampling.top_k = limit == 0;
+        g.sampling.top_p = limit == 1 ? 1e-6f : 1.0f;
+        g.sampling.min_p = limit == 2 ? 1.0f : 0.0f;
+        g.sampling.temperature = limit == 3 ? 0.0f : 2.0f;
+        run(e, &g, &a);
+        assert_int_equal(a.ids[0][0], best);
+    }
+    td_engine_close(e);
+}
+
 static void prefix_and_salt(void **state)
 {
     (void)state;
@@ -409,7 +460,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(choices_and_seeds), cmocka_unit_test(rules_on_tokens), cmocka_unit_test(logprobs),
-        cmocka_unit_test(prefix_and_salt), cmocka_unit_test(refuses), cmocka_unit_test(cancels),
+        cmocka_unit_test(draws_follow_the_logits), cmocka_unit_test(prefix_and_salt), cmocka_unit_test(refuses), cmocka_unit_test(cancels),
         cmocka_unit_test(queue_deadline_drain), cmocka_unit_test(torture)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
