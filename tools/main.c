@@ -17,6 +17,7 @@ static verb_fn *const run[VERB_COUNT] = {
     [VERB_SERVE] = verb_serve,
     [VERB_COMPLETE] = verb_complete,
     [VERB_CHAT] = verb_chat,
+    [VERB_RUN_BATCH] = verb_run_batch,
     [VERB_BENCH_LATENCY] = verb_bench_latency,
     [VERB_BENCH_THROUGHPUT] = verb_bench_throughput,
     [VERB_BENCH_SERVE] = verb_bench_serve,

@@ -272,6 +272,11 @@ static const flags_verb verbs[VERB_COUNT] = {
     [VERB_CHAT] = {"chat", "MODEL", "talk to the model in the terminal",
                    "Talk to the model in the terminal. /reset forgets the conversation, /exit or Ctrl-D ends, Ctrl-C "
                    "stops an answer. With -p one turn is answered and the program ends."},
+    [VERB_RUN_BATCH] = {"run-batch", "MODEL", "a file of OpenAI batch requests in, results out",
+                        "Lines {\"custom_id\":…,\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{…}} in, "
+                        "lines {\"id\":…,\"custom_id\":…,\"response\":{\"status_code\":…,\"body\":…},\"error\":…} out. A "
+                        "bad line becomes a result with an error; the exit status is 6 then. What ends the run early "
+                        "leaves OUT.part, and --resume goes on there."},
     [VERB_BENCH_LATENCY] = {"bench latency", "MODEL", "speed of prompt reading and generation, row by row",
                             "Rows as llama-bench names them: pp512 reads a prompt of 512 tokens, tg128 generates 128 "
                             "tokens, for each batch and depth; tokens a second of all sequences together, mean and "
