@@ -74,7 +74,8 @@ static td_rc parse(const char *source, size_t len, jinja **out, td_err *err)
 }
 
 /* The text becomes the plain template, or the one for tools. */
-static td_rc set_source(chat_template *t, const char *source, size_t len, const char *origin, bool tool_use, td_err *err)
+static td_rc set_source(chat_template *t, const char *source, size_t len, const char *origin, bool tool_use,
+                        td_err *err)
 {
     jinja **which = tool_use ? &t->tool_use : &t->plain;
     if (*which)

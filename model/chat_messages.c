@@ -227,14 +227,18 @@ static td_rc convert_calls(const convert *c, const td_json *calls, td_json *keep
 /* ---- messages ---- */
 
 /* Reasoning has three names in use; templates read the first or the second. */
+static td_json *reasoning_of(const td_json *msg)
+{
+    td_json *r = td_json_get(msg, "reasoning_content");
+    r = r ? r : td_json_get(msg, "thinking");
+    return r ? r : td_json_get(msg, "reasoning");
+}
+
 static bool add_reasoning(td_json *out, const td_json *msg)
 {
-    const td_json *r = td_json_get(msg, "reasoning_content");
-    r = r ? r : td_json_get(msg, "thinking");
-    r = r ? r : td_json_get(msg, "reasoning");
-    if (!r)
+    td_json *item = reasoning_of(msg);
+    if (!item)
         return true;
-    td_json *item = (td_json *)(uintptr_t)r; // references do not change what they refer to
     return (td_json_get(msg, "thinking") || cJSON_AddItemReferenceToObject(out, "thinking", item)) &&
            cJSON_AddItemReferenceToObject(out, "reasoning_content", item);
 }
@@ -242,8 +246,7 @@ static bool add_reasoning(td_json *out, const td_json *msg)
 /* Everything in its place; content and tool calls in their new form (calls NULL: left out). */
 static bool copy_members(td_json *out, const td_json *msg, td_json *content, td_json *calls)
 {
-    bool reasons = td_json_get(msg, "reasoning_content") || td_json_get(msg, "thinking") || td_json_get(msg, "reasoning");
-    bool done = false;
+    bool reasons = reasoning_of(msg) != NULL, done = false;
     td_json_each(member, msg)
     {
         const char *key = member->string;

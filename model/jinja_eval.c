@@ -8,8 +8,8 @@
 
 enum {
     NEST_MAX = TD_JINJA_DEPTH_MAX * 16, // evaluations inside each other, all macro calls together
-    BYTES_PER_STEP = 256,               // of text that is searched or copied
-    MEMORY_MAX = 8 * (int)TD_JINJA_OUT_BYTES_MAX,
+    BYTES_PER_STEP = 128,               // of text that is searched or copied
+    MEMORY_MAX = 4 * (int)TD_JINJA_OUT_BYTES_MAX,
 };
 
 bool jrun_fail(jrun *r, const char *fmt, ...)
@@ -96,6 +96,27 @@ bool jrun_put(jrun *r, const char *s, size_t len)
 }
 
 bool jrun_puts(jrun *r, const char *s) { return jrun_put(r, s, strlen(s)); }
+
+bool jrun_fill(jrun *r, const char *s, size_t len, int64_t times)
+{
+    size_t total = 0;
+    if (times <= 0 || len == 0)
+        return r->rc == TD_OK;
+    if (!td_size_mul_ok(len, (size_t)times, &total) || total > TD_JINJA_OUT_BYTES_MAX)
+        return jrun_fail(r, "the text is longer than %u bytes", TD_JINJA_OUT_BYTES_MAX);
+    if (!jrun_bytes(r, total))
+        return false;
+    size_t mark = r->out->len;
+    for (size_t done = 0; done < total;) { // what is there already is copied, twice as much each time
+        size_t n = done ? TD_MIN(done, total - done) : len;
+        if (!td_buf_reserve(r->out, total - done))
+            return jrun_nomem(r);
+        if (!jrun_put(r, done ? r->out->data + mark : s, n))
+            return false;
+        done += n;
+    }
+    return true;
+}
 
 bool jrun_put_fmt(jrun *r, const char *fmt, ...)
 {

@@ -1,5 +1,5 @@
 /* Expressions of a template, loosest binding first:
- *   x if y else z · or · and · not · comparison · + - · ~ · * / // % · ** · unary - + · primary, postfix, filters. */
+ *   x if y else z · or · and · not · comparison · + - · ~ · * / // % · ** · unary - + · primary with its tail. */
 #include "model/jinja_ast.h"
 
 #include "base/check.h"

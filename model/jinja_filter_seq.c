@@ -176,25 +176,25 @@ bool jfilter_sort_by(jrun *r, jval *item, jval *key, size_t n, bool reverse)
     return true;
 }
 
-/* "a,b.c": one key per attribute, as a list; no attribute: the item itself. */
+/* "a,b.c": a list with one key per attribute; no attribute: the item itself. Always a list, since lists compare their
+ * items for equality first, so that equal keys without an order, like two that are none, are no error. */
 static bool multi_key(jrun *r, jval item, jval attr, bool case_sensitive, jval *out)
 {
-    jval one;
-    if (attr.kind != J_STR || !memchr(attr.s, ',', attr.len))
-        return jfilter_getattr(r, item, attr, jval_kind(J_MISSING), &one) &&
-               jfilter_fold_case(r, one, case_sensitive, out);
     size_t n = 1;
-    for (uint32_t i = 0; i < attr.len; i++)
+    for (uint32_t i = 0; attr.kind == J_STR && i < attr.len; i++)
         n += attr.s[i] == ',';
     jseq *s = jseq_new(r, n);
-    const char *p = attr.s, *end = attr.s + attr.len;
     for (size_t i = 0; s && i < n; i++) {
-        const char *comma = memchr(p, ',', (size_t)(end - p));
-        jval part = jval_str(p, (size_t)((comma ? comma : end) - p));
+        jval one, part = attr;
+        if (attr.kind == J_STR) {
+            const char *comma = memchr(attr.s, ',', attr.len);
+            size_t len = comma ? (size_t)(comma - attr.s) : attr.len;
+            part = jval_str(attr.s, len);
+            attr = comma ? jval_str(comma + 1, attr.len - len - 1) : attr;
+        }
         if (!jfilter_getattr(r, item, part, jval_kind(J_MISSING), &one) ||
             !jfilter_fold_case(r, one, case_sensitive, &s->v[i]))
             return false;
-        p = comma ? comma + 1 : end;
     }
     *out = jval_kind(J_LIST);
     out->seq = s;

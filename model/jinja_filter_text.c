@@ -167,7 +167,7 @@ bool jfilter_truncate(jrun *r, jval v, const jcall *c, jval *out)
 {
     jval a[4];
     int64_t length, leeway, n, end_n;
-    if (!jcall_bind(r, c, "truncate", "length killwords end leeway", 0, a) || !jval_to_str(r, v, &v) ||
+    if (!jcall_bind(r, c, "truncate", "length killwords end leeway", 0, a) ||
         !jarg_int(r, "truncate", a[0], 255, &length) || !jval_length(r, v, &n))
         return false;
     jval end = a[2].kind == J_MISSING ? jval_cstr("...") : a[2];
@@ -180,6 +180,8 @@ bool jfilter_truncate(jrun *r, jval v, const jcall *c, jval *out)
         *out = v;
         return true;
     }
+    if (!jarg_str(r, "truncate", v))
+        return false;
     size_t keep = jstr_offset(v.s, v.len, (size_t)(length - end_n));
     size_t space = jval_true(r, a[1]) ? SIZE_MAX : jstr_rfind(v.s, keep, " ", 1);
     keep = space == SIZE_MAX ? keep : space;
@@ -408,9 +410,11 @@ bool jfilter_tojson(jrun *r, jval v, const jcall *c, jval *out)
     opt.comma = jval_cstr(opt.pretty ? "," : ", ");
     opt.colon = jval_cstr(": ");
     opt.indent = a[1];
-    if (opt.pretty && a[1].kind != J_STR &&
-        (!jarg_int(r, "tojson", a[1], 0, &indent) || !jop_arith(r, T_MUL, jval_cstr(" "), jval_int(indent), &opt.indent)))
-        return false;
+    if (opt.pretty && a[1].kind != J_STR) {
+        if (!jarg_int(r, "tojson", a[1], 0, &indent) ||
+            !jop_arith(r, T_MUL, jval_cstr(" "), jval_int(indent), &opt.indent))
+            return false;
+    }
     size_t mark = jrun_mark(r);
     return json_separators(r, a[2], &opt) && jval_put_json(r, v, &opt, 0) && jrun_cut(r, mark, out);
 }

@@ -63,14 +63,11 @@ static bool put_padded(jrun *r, const spec *s, const char *pre, const char *text
     size_t left = align == '<' ? 0 : align == '^' ? more / 2 : more;
     if (align == '=')
         jrun_puts(r, pre);
-    for (size_t i = 0; i < left && jrun_step(r, (i & 15) == 0); i++)
-        jrun_put(r, s->fill, s->fill_len);
+    jrun_fill(r, s->fill, s->fill_len, (int64_t)left);
     if (align != '=')
         jrun_puts(r, pre);
     jrun_put(r, text, len);
-    for (size_t i = left; i < more && jrun_step(r, (i & 15) == 0); i++)
-        jrun_put(r, s->fill, s->fill_len);
-    return r->rc == TD_OK;
+    return jrun_fill(r, s->fill, s->fill_len, (int64_t)(more - left));
 }
 
 /* 1234567 → 1,234,567 (before the point only). */

@@ -332,10 +332,25 @@ static bool search_value(jrun *r, jval self, const jcall *c, const char *name, b
     return at >= 0 || !must || jrun_fail(r, "%s: substring not found", name);
 }
 
-bool jstrm_find(jrun *r, jval s, const jcall *c, jval *out) { return search_value(r, s, c, "find", false, false, out); }
-bool jstrm_rfind(jrun *r, jval s, const jcall *c, jval *out) { return search_value(r, s, c, "rfind", true, false, out); }
-bool jstrm_index(jrun *r, jval s, const jcall *c, jval *out) { return search_value(r, s, c, "index", false, true, out); }
-bool jstrm_rindex(jrun *r, jval s, const jcall *c, jval *out) { return search_value(r, s, c, "rindex", true, true, out); }
+bool jstrm_find(jrun *r, jval s, const jcall *c, jval *out)
+{
+    return search_value(r, s, c, "find", false, false, out);
+}
+
+bool jstrm_rfind(jrun *r, jval s, const jcall *c, jval *out)
+{
+    return search_value(r, s, c, "rfind", true, false, out);
+}
+
+bool jstrm_index(jrun *r, jval s, const jcall *c, jval *out)
+{
+    return search_value(r, s, c, "index", false, true, out);
+}
+
+bool jstrm_rindex(jrun *r, jval s, const jcall *c, jval *out)
+{
+    return search_value(r, s, c, "rindex", true, true, out);
+}
 
 bool jstrm_count(jrun *r, jval self, const jcall *c, jval *out)
 {

@@ -42,12 +42,8 @@ bool jstrm_swapcase(jrun *r, jval self, const jcall *c, jval *out)
 static bool pad(jrun *r, jval self, int64_t left, int64_t right, jval fill, jval *out)
 {
     size_t mark = jrun_mark(r);
-    for (int64_t i = 0; i < left && jrun_step(r, (i & 15) == 0); i++)
-        jrun_put(r, fill.s, fill.len);
-    jrun_put(r, self.s, self.len);
-    for (int64_t i = 0; i < right && jrun_step(r, (i & 15) == 0); i++)
-        jrun_put(r, fill.s, fill.len);
-    return r->rc == TD_OK && jrun_cut(r, mark, out);
+    return jrun_fill(r, fill.s, fill.len, left) && jrun_put(r, self.s, self.len) &&
+           jrun_fill(r, fill.s, fill.len, right) && jrun_cut(r, mark, out);
 }
 
 enum { LEFT, RIGHT, BOTH };
@@ -81,9 +77,8 @@ bool jstrm_zfill(jrun *r, jval self, const jcall *c, jval *out)
         return false;
     size_t sign = self.len && (self.s[0] == '+' || self.s[0] == '-'), mark = jrun_mark(r);
     jrun_put(r, self.s, sign);
-    for (int64_t i = n; i < width && jrun_step(r, (i & 15) == 0); i++)
-        jrun_put(r, "0", 1);
-    return jrun_put(r, self.s + sign, self.len - sign) && jrun_cut(r, mark, out);
+    return jrun_fill(r, "0", 1, width > n ? width - n : 0) && jrun_put(r, self.s + sign, self.len - sign) &&
+           jrun_cut(r, mark, out);
 }
 
 bool jstrm_expandtabs(jrun *r, jval self, const jcall *c, jval *out)
@@ -97,8 +92,10 @@ bool jstrm_expandtabs(jrun *r, jval self, const jcall *c, jval *out)
     for (size_t i = 0, n; i < self.len; i += n) {
         n = jstr_next(self.s + i, self.len - i, &cp);
         if (cp == '\t') {
-            for (int64_t k = size > 0 ? size - column % size : 0; k > 0 && jrun_step(r, (k & 15) == 0); k--, column++)
-                jrun_put(r, " ", 1);
+            int64_t gap = size > 0 ? size - column % size : 0;
+            if (!jrun_fill(r, " ", 1, gap))
+                return false;
+            column += gap;
         } else {
             jrun_put(r, self.s + i, n);
             column = cp == '\n' || cp == '\r' ? 0 : column + 1;

@@ -1,4 +1,4 @@
-/* Operators with Python's meaning. Whole numbers are 64 bits wide; leaving them is an error and never a wrong number. */
+/* Operators with Python's meaning. Whole numbers are 64 bits wide; leaving them is an error, never a wrong number. */
 #include "base/check.h"
 #include "model/jinja_run.h"
 #include "model/jinja_str.h"
@@ -104,13 +104,24 @@ static bool num_arith(jrun *r, jtok_kind op, jval a, jval b, jval *out)
 
 /* ---- sequences ---- */
 
+static const char *html_escape(char c)
+{
+    switch (c) {
+    case '&': return "&amp;";
+    case '<': return "&lt;";
+    case '>': return "&gt;";
+    case '"': return "&#34;";
+    case '\'': return "&#39;";
+    default: return NULL;
+    }
+}
+
 static bool put_html(jrun *r, jval v)
 {
     if (v.sub == JSTR_SAFE)
         return jrun_put(r, v.s, v.len);
     for (uint32_t i = 0; i < v.len && r->rc == TD_OK; i++) {
-        const char *e = v.s[i] == '&' ? "&amp;" : v.s[i] == '<' ? "&lt;" : v.s[i] == '>' ? "&gt;" : v.s[i] == '"' ? "&#34;"
-                      : v.s[i] == '\'' ? "&#39;" : NULL;
+        const char *e = html_escape(v.s[i]);
         if (e)
             jrun_puts(r, e);
         else
@@ -164,10 +175,7 @@ static bool repeat(jrun *r, jval v, int64_t times, jval *out)
         return jrun_fail(r, "a repetition longer than %u", TD_JINJA_OUT_BYTES_MAX);
     if (v.kind == J_STR) {
         size_t mark = jrun_mark(r);
-        for (size_t i = 0; n && i < (size_t)times && r->rc == TD_OK; i++)
-            if (jrun_step(r, (i & 15) == 0))
-                jrun_put(r, v.s, n);
-        bool ok = jrun_cut(r, mark, out);
+        bool ok = jrun_fill(r, v.s, n, times) && jrun_cut(r, mark, out);
         out->sub = v.sub;
         return ok;
     }

@@ -217,11 +217,11 @@ static bool loop_body(jrun *r, jloop *l, bool *ran)
             return false;
         if (!more)
             return true;
-        *ran = true;
         env->n = 0; // a fresh scope for each turn
         if (!jrun_step(r, 1) || !jenv_set(r, env, r->t->sym_loop, self) ||
             !jinja_assign(r, env, n->kid[FOR_TARGET], l->seen[l->index0]) || !jinja_exec(r, env, n->kid[FOR_BODY]))
             return false;
+        *ran |= r->flow == JFLOW_NONE; // as in Jinja, a turn cut short by break or continue does not count
         bool stop = r->flow == JFLOW_BREAK;
         r->flow = JFLOW_NONE;
         if (stop)
@@ -364,11 +364,13 @@ static bool set_globals(jrun *r, const td_json *vars)
 
 td_rc jinja_render(const jinja *t, const td_json *vars, uint64_t now, td_buf *out, td_err *err)
 {
-    jrun r = {.t = t, .out = out, .out_base = out->len, .err = err, .steps = TD_JINJA_STEPS_MAX, .line = 1, .now = now};
+    jrun r = {.t = t, .out = out, .out_base = out->len, .err = err, .steps = INT64_MAX, .line = 1, .now = now};
     r.seed = td_mix64(td_now_ns() ^ (uint64_t)(uintptr_t)&r); // so that nobody can choose keys that collide
     td_arena_init(&r.arena, 0);
     r.global = jrun_alloc(&r, t->symbol_count, sizeof *r.global);
-    if (r.global && set_globals(&r, vars))
+    bool ready = r.global && set_globals(&r, vars);
+    r.steps = TD_JINJA_STEPS_MAX; // the request's own size does not count
+    if (ready)
         jinja_exec(&r, NULL, t->root);
     if (r.rc != TD_OK)
         jrun_drop(&r, r.out_base);

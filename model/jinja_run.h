@@ -97,6 +97,7 @@ static inline void jrun_leave(jrun *r) { r->nest--; }
 
 bool jrun_put(jrun *r, const char *s, size_t len);
 bool jrun_puts(jrun *r, const char *s);
+bool jrun_fill(jrun *r, const char *s, size_t len, int64_t times); // times <= 0: nothing
 bool jrun_put_fmt(jrun *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline size_t jrun_mark(const jrun *r) { return r->out->len; }
 bool jrun_cut(jrun *r, size_t mark, jval *out);

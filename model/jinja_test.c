@@ -94,16 +94,18 @@ static bool is_upper(jrun *r, jval v, const jval *a, bool *yes)
 
 static bool is_filter(jrun *r, jval v, const jval *a, bool *yes)
 {
-    (void)r, (void)a;
+    uint64_t ignored;
+    (void)a;
     *yes = v.kind == J_STR && jfilter_index(v) >= 0;
-    return true;
+    return jval_hash(r, v, &ignored); // names are looked up in a dict
 }
 
 static bool is_test(jrun *r, jval v, const jval *a, bool *yes)
 {
-    (void)r, (void)a;
+    uint64_t ignored;
+    (void)a;
     *yes = v.kind == J_STR && jtest_index(v) >= 0;
-    return true;
+    return jval_hash(r, v, &ignored);
 }
 
 static const struct {

@@ -270,7 +270,7 @@ jdict *jdict_new(jrun *r, size_t room)
 bool jdict_put(jrun *r, jdict *d, jval key, jval val)
 {
     uint64_t h;
-    if (!jval_hash(r, key, &h))
+    if (!jrun_step(r, 1) || !jval_hash(r, key, &h))
         return false;
     int64_t i = dict_index(r, d, key, h);
     if (i >= 0) {

@@ -77,9 +77,7 @@ def environment():
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )
     env.filters["tojson"] = tojson
-    env.globals.update(
-        raise_exception=raise_exception, strftime_now=strftime_now, namespace=Namespace, dict=Dict()
-    )
+    env.globals.update(raise_exception=raise_exception, strftime_now=strftime_now, namespace=Namespace, dict=Dict())
     return env
 
 
@@ -122,7 +120,10 @@ TOOLS = [
                     "city": {"type": "string", "description": "Name of the city, e.g. Zürich"},
                     "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
                     "days": {"type": ["integer", "null"], "default": 1, "minimum": 0, "maximum": 7.5},
-                    "where": {"type": "object", "properties": {"lat": {"type": "number"}, "lon": {"type": "number"}}},
+                    "where": {
+                        "type": "object",
+                        "properties": {"lat": {"type": "number"}, "lon": {"type": "number"}},
+                    },
                     "tags": {"type": "array", "items": {"type": "string"}},
                 },
                 "required": ["city"],
@@ -147,35 +148,84 @@ def conversations():
     user = {"role": "user", "content": "Hello, <b>how</b> are you?"}
     answer = {"role": "assistant", "content": " Fine & well.\n\n"}
     again = {"role": "user", "content": "Weiß du's? 你好 👋🏽 \u00a0\u2028"}
-    thought = {"role": "assistant", "content": "<think>\nhm, 1 < 2\n</think>\n\nSo: yes.",
-               "reasoning_content": "hm, 1 < 2", "thinking": "hm, 1 < 2"}
-    calls = {"role": "assistant", "content": None,
-             "tool_calls": [call("get_weather", {"city": "Zürich", "days": 2, "x": 1.0, "b": True, "n": None,
-                                                 "l": ["a", 1], "d": {"k": "v"}})]}
+    thought = {
+        "role": "assistant",
+        "content": "<think>\nhm, 1 < 2\n</think>\n\nSo: yes.",
+        "reasoning_content": "hm, 1 < 2",
+        "thinking": "hm, 1 < 2",
+    }
+    calls = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            call(
+                "get_weather",
+                {"city": "Zürich", "days": 2, "x": 1.0, "b": True, "n": None, "l": ["a", 1], "d": {"k": "v"}},
+            )
+        ],
+    }
     result = {"role": "tool", "name": "get_weather", "tool_call_id": "call00001", "content": "{\"t\": 21.5}"}
-    two = {"role": "assistant", "content": "Looking.", "tool_calls": [call("now", {}), call("now", {"z": "é"}, "call00002")]}
-    parts = {"role": "user", "content": [{"type": "text", "text": "part one "}, {"type": "text", "text": "part two"}]}
+    two = {
+        "role": "assistant",
+        "content": "Looking.",
+        "tool_calls": [call("now", {}), call("now", {"z": "é"}, "call00002")],
+    }
+    parts = {
+        "role": "user",
+        "content": [{"type": "text", "text": "part one "}, {"type": "text", "text": "part two"}],
+    }
     chats = [
-        [user], [system, user], [user, answer, again], [system, user, answer, again, answer], [],
-        [user, thought, again], [system, user, thought, again, thought],
-        [user, calls, result], [system, user, calls, result, answer, again], [user, two, result, result, answer],
-        [parts], [system, parts, answer, parts], [{"role": "user", "content": ""}],
-        [{"role": "developer", "content": "Be brief."}, user], [user, user], [system],
-        [{"role": "user", "content": None}], [user, answer], [{"role": "system", "content": ""}, user, thought],
+        [user],
+        [system, user],
+        [user, answer, again],
+        [system, user, answer, again, answer],
+        [],
+        [user, thought, again],
+        [system, user, thought, again, thought],
+        [user, calls, result],
+        [system, user, calls, result, answer, again],
+        [user, two, result, result, answer],
+        [parts],
+        [system, parts, answer, parts],
+        [{"role": "user", "content": ""}],
+        [{"role": "developer", "content": "Be brief."}, user],
+        [user, user],
+        [system],
+        [{"role": "user", "content": None}],
+        [user, answer],
+        [{"role": "system", "content": ""}, user, thought],
         [system, user, {**calls, "content": "", "reasoning_content": "think"}, result, again],
     ]
-    base = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>",
-            "tools": None, "documents": None}
+    base = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "tools": None,
+        "documents": None,
+    }
     out = []
     for i, chat in enumerate(chats):
         for gen in (True, False):
             out.append({**base, "messages": chat, "add_generation_prompt": gen})
         out.append({**base, "messages": chat, "add_generation_prompt": True, "tools": TOOLS})
         if i % 4 == 0:
-            out.append({**base, "messages": chat, "add_generation_prompt": True, "enable_thinking": False,
-                        "thinking": False, "reasoning_effort": "high", "date_string": "26 Jul 2024",
-                        "custom_tools": TOOLS, "xml_tools": TOOLS, "builtin_tools": ["browser", "python"],
-                        "documents": [{"title": "T", "text": "some text", "doc_id": 1}], "preserve_thinking": True})
+            out.append(
+                {
+                    **base,
+                    "messages": chat,
+                    "add_generation_prompt": True,
+                    "enable_thinking": False,
+                    "thinking": False,
+                    "reasoning_effort": "high",
+                    "date_string": "26 Jul 2024",
+                    "custom_tools": TOOLS,
+                    "xml_tools": TOOLS,
+                    "builtin_tools": ["browser", "python"],
+                    "documents": [{"title": "T", "text": "some text", "doc_id": 1}],
+                    "preserve_thinking": True,
+                }
+            )
     return out
 
 
@@ -188,9 +238,9 @@ def gguf_template(path):
     if at < 0:
         return None
     at += len(key)
-    assert int.from_bytes(head[at:at + 4], "little") == 8
-    n = int.from_bytes(head[at + 4:at + 12], "little")
-    return head[at + 12:at + 12 + n].decode("utf-8")
+    assert int.from_bytes(head[at : at + 4], "little") == 8
+    n = int.from_bytes(head[at + 4 : at + 12], "little")
+    return head[at + 12 : at + 12 + n].decode("utf-8")
 
 
 def template_files(tmp):

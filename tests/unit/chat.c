@@ -55,20 +55,24 @@ static chat_template *from_text(const char *source)
     return t;
 }
 
-#define SIMPLE "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[a]{% endif %}"
+#define SIMPLE                                                             \
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"      \
+    "{% if add_generation_prompt %}[a]{% endif %}"
+
+#define PARTS_OF_AB "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]"
 
 static void content_forms(void **state)
 {
     (void)state;
-    const char *parts = "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}]";
+    const char *parts = "[{\"role\":\"user\",\"content\":" PARTS_OF_AB "}]";
     chat_template *t = from_text(SIMPLE);
     assert_string_equal(render(t, (ask){.messages = parts, .generate = true}), "[user]a\nb[a]");
     assert_string_equal(render(t, (ask){.messages = "[{\"role\":\"user\",\"content\":\"x\"}]"}), "[user]x");
     assert_string_equal(render(t, (ask){.messages = "[]"}), "");
     chat_template_free(t);
 
-    t = from_text("{% for m in messages %}{% if m.content is string %}S{{ m.content }}{% else %}{% for p in m.content %}"
-                  "P{{ p.text }}{% endfor %}{% endif %}{% endfor %}");
+    t = from_text("{% for m in messages %}{% if m.content is string %}S{{ m.content }}{% else %}"
+                  "{% for p in m.content %}P{{ p.text }}{% endfor %}{% endif %}{% endfor %}");
     assert_string_equal(render(t, (ask){.messages = parts}), "PaPb");
     assert_string_equal(render(t, (ask){.messages = "[{\"role\":\"user\",\"content\":\"x\"}]"}), "Sx");
     chat_template_free(t);
@@ -79,7 +83,8 @@ static void content_forms(void **state)
 }
 
 #define CALL(content, args) "[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":" content \
-                            ",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":" args "}}]}]"
+                            ",\"tool_calls\":[{\"type\":\"function\"," \
+                            "\"function\":{\"name\":\"f\",\"arguments\":" args "}}]}]"
 
 static void tool_calls(void **state)
 {
@@ -106,7 +111,8 @@ static void tool_calls(void **state)
     assert_string_equal(render(t, (ask){.messages = "[]", .tools = "[{\"type\":\"function\"}]"}), "toolsFalse");
     chat_template_free(t);
 
-    t = from_text("{% for m in messages %}{{ m.tool_calls is defined }}{{ m.reasoning_content }}{{ m.thinking }}{% endfor %}");
+    t = from_text("{% for m in messages %}{{ m.tool_calls is defined }}{{ m.reasoning_content }}"
+                  "{{ m.thinking }}{% endfor %}");
     assert_string_equal(render(t, (ask){.messages = "[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[],"
                                                     "\"reasoning\":\"r\"}]"}), "Falserr");
     chat_template_free(t);
@@ -155,14 +161,16 @@ static void continues(void **state)
                         "<user>say</end>\n<assistant>Once upon ");
     assert_non_null(strstr(render(t, (ask){.messages = LAST("\"x\""), .proceed = true, .generate = true}), "error"));
     assert_non_null(strstr(render(t, (ask){.messages = LAST("null"), .proceed = true}), "no text"));
-    assert_string_equal(render(t, (ask){.messages = LAST("[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]"),
-                                        .proceed = true}), "<user>say</end>\n<assistant>a\nb");
+    assert_string_equal(render(t, (ask){.messages = LAST(PARTS_OF_AB), .proceed = true}),
+                        "<user>say</end>\n<assistant>a\nb");
     chat_template_free(t);
     t = from_text("{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}</end>{% endfor %}");
-    assert_string_equal(render(t, (ask){.messages = LAST("\" Once upon  \""), .proceed = true}), "<user>say</end><assistant>Once upon");
+    assert_string_equal(render(t, (ask){.messages = LAST("\" Once upon  \""), .proceed = true}),
+                        "<user>say</end><assistant>Once upon");
     chat_template_free(t);
     t = from_text("{% for m in messages %}{{ m.content[:3] }}{% endfor %}");
-    assert_non_null(strstr(render(t, (ask){.messages = LAST("\"Once upon\""), .proceed = true}), "cannot be continued"));
+    assert_non_null(strstr(render(t, (ask){.messages = LAST("\"Once upon\""), .proceed = true}),
+                           "cannot be continued"));
     chat_template_free(t);
 }
 
@@ -195,7 +203,8 @@ static void sources(void **state)
     assert_non_null(mkdtemp(dir));
     ask none = {.messages = "[]"}, tools = {.messages = "[]", .tools = "[{}]"};
     write_file(dir, "tokenizer_config.json",
-               "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"pad_token\": null, \"chat_template\": ["
+               "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\", \"pad_token\": null,"
+               "\"chat_template\": ["
                "{\"name\": \"default\", \"template\": \"D{{ bos_token }}{{ eos_token }}{{ pad_token is defined }}\"},"
                "{\"name\": \"tool_use\", \"template\": \"T\"}, {\"name\": \"rag\", \"template\": \"{{\"}]}");
     assert_string_equal(load(NULL, dir, "", none, "tokenizer_config.json"), "D<s></s>False");
@@ -217,12 +226,17 @@ static void sources(void **state)
                              "{\"role\":\"assistant\",\"content\":\"A\"},{\"role\":\"user\",\"content\":\"V\"}]",
                  .generate = true};
     assert_string_equal(load(NULL, dir, "", turns, "default: chatml"),
-                        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n U <|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+                        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n U <|im_end|>\n"
+                        "<|im_start|>assistant\nA<|im_end|>\n"
                         "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\n");
-    assert_string_equal(load(NULL, dir, "mistral", turns, "default: mistral"), "<bos>[INST] S\n\nU [/INST] A[INST] V [/INST]");
-    char command[80];
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    assert_int_equal(system(command), 0);
+    assert_string_equal(load(NULL, dir, "mistral", turns, "default: mistral"),
+                        "<bos>[INST] S\n\nU [/INST] A[INST] V [/INST]");
+    static const char *const names[] = {"tokenizer_config.json", "mine"};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(file, sizeof file, "%s/%s", dir, names[i]);
+        assert_int_equal(unlink(file), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
 }
 
 /* Allocations of ours fail one after another; nothing leaks and nothing but TD_E_NOMEM comes back. */

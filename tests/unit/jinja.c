@@ -120,7 +120,8 @@ static void limits(void **state)
         {"{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}", "deep"},
         {"{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", "deep"},
         {"{{ 'x' * 10**9 }}", "repetition"},
-        {"{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}", "than"},
+        {"{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}"
+         "{% set ns.s = ns.s ~ ns.s %}{% endfor %}", "than"},
         {"{% for i in range(100000) %}{{ 'x' * 10000 }}{% endfor %}", "than"},
         {"{{ [0] * 10**9 }}", "repetition"},
         {"{{ '%1000000000d' % 1 }}", "than"},
@@ -128,12 +129,13 @@ static void limits(void **state)
         {"{{ 'x'|center(10**12) }}", "than"},
         {"{{ 'x'|indent(10**12) }}", "repetition"},
         {"{{ 10**100 }}", "64 bits"},
-        {"{% set ns = namespace(l=[]) %}{% for i in range(2000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}", "deep"},
+        {"{% set ns = namespace(l=[]) %}{% for i in range(2000) %}{% set ns.l = [ns.l] %}{% endfor %}"
+         "{{ ns.l }}", "deep"},
         {"{% set ns = namespace(l=[]) %}{% for i in range(2000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l|tojson }}",
          "deep"},
         {"{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", "deep"},
-        {"{% set ns = namespace(d={}) %}{% for i in range(100000) %}{% set ns.d = dict(ns.d, **{i ~ '': i}) %}{% endfor %}",
-         "than"},
+        {"{% set ns = namespace(d={}) %}{% for i in range(100000) %}"
+         "{% set ns.d = dict(ns.d, **{i ~ '': i}) %}{% endfor %}", "than"},
         {"{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{% if s == s ~ 'b' %}{% endif %}{% endfor %}", "than"},
         {"{% set s = 'ab' * 1000000 %}{% for i in range(1000) %}{{ s.rfind('ab' * 1000 ~ 'c') }}{% endfor %}", "than"},
         {"{% for x in [[]] recursive %}{{ loop([[]]) }}{% endfor %}", "deep"},

@@ -1,8 +1,9 @@
 /* Renders a chat template: one JSON object a line in, {"prompt": …} or {"error": …} a line out.
  *
- *   render_cli TEMPLATE.jinja < requests.jsonl
+ *   render_cli TEMPLATE.jinja < requests.jsonl    the members of a line are the template's variables
+ *   render_cli --batch < requests.jsonl           each line is {"template": …, "vars": {…}}
  *
- * The members of a line are the template's variables; `now` sets the clock of strftime_now. */
+ * The variable `now` sets the clock of strftime_now. */
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -26,39 +27,65 @@ static void answer(td_rc rc, const td_buf *text, const td_err *err)
     td_buf_free(&line);
 }
 
+static td_rc render(const jinja *t, const td_json *vars, td_buf *text, td_err *err)
+{
+    return jinja_render(t, vars, (uint64_t)td_json_get_int(vars, "now", 0), text, err);
+}
+
+static td_rc render_batch(const td_json *line, td_buf *text, td_err *err)
+{
+    const char *source = td_json_get_str(line, "template", "");
+    jinja *t = NULL;
+    td_rc rc = jinja_parse(source, strlen(source), &t, err);
+    if (rc == TD_OK)
+        rc = render(t, td_json_get(line, "vars"), text, err);
+    jinja_free(t);
+    return rc;
+}
+
+/* t NULL: the line brings its own template. */
 static void render_line(const jinja *t, const char *s, size_t len)
 {
     td_err err = TD_ERR_INIT;
-    td_json *vars = NULL;
+    td_json *line = NULL;
     td_buf text = TD_BUF_INIT;
-    td_rc rc = td_json_parse(s, len, &td_json_request_limits, &vars, &err);
+    td_rc rc = td_json_parse(s, len, &td_json_request_limits, &line, &err);
     if (rc == TD_OK)
-        rc = jinja_render(t, vars, (uint64_t)td_json_get_int(vars, "now", 0), &text, &err);
+        rc = t ? render(t, line, &text, &err) : render_batch(line, &text, &err);
     answer(rc, &text, &err);
-    td_json_free(vars);
+    td_json_free(line);
     td_buf_free(&text);
+}
+
+static td_rc load(const char *path, jinja **t, td_err *err)
+{
+    char *source;
+    size_t len;
+    td_rc rc = td_file_read(path, TD_JINJA_SOURCE_BYTES_MAX, &source, &len, err);
+    if (rc != TD_OK)
+        return rc;
+    rc = jinja_parse(source, len, t, err);
+    td_free(source);
+    return rc;
 }
 
 int main(int argc, char **argv)
 {
     if (argc != 2) {
-        fprintf(stderr, "usage: render_cli TEMPLATE < LINES\n");
+        fprintf(stderr, "usage: render_cli TEMPLATE|--batch < LINES\n");
         return 2;
     }
-    char *source = NULL, *line = NULL;
-    size_t len = 0, cap = 0;
+    char *line = NULL;
+    size_t cap = 0;
     td_err err = TD_ERR_INIT;
     jinja *t = NULL;
-    if (td_file_read(argv[1], TD_JINJA_SOURCE_BYTES_MAX, &source, &len, &err) != TD_OK ||
-        jinja_parse(source, len, &t, &err) != TD_OK) {
+    if (strcmp(argv[1], "--batch") && load(argv[1], &t, &err) != TD_OK) {
         answer(err.rc, NULL, &err);
-        td_free(source);
         return 3;
     }
     for (ssize_t n; (n = getline(&line, &cap, stdin)) > 0;)
         render_line(t, line, (size_t)n - (line[n - 1] == '\n'));
     free(line);
-    td_free(source);
     jinja_free(t);
     return 0;
 }
