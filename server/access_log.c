@@ -57,7 +57,7 @@ void access_log_call(const call *c)
         return;
     double seconds = (double)(td_now_ns() - c->start_ns) / (double)TD_NS_PER_S;
     gen_usage u = {0};
-    if (c->gen && c->stage != CALL_WORK)
+    if (c->stage != CALL_WORK && c->gen) // until then it is the worker's
         u = gen_get_usage(c->gen);
     if (o->log_json) {
         json_line(c, seconds, &u);

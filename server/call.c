@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void on_task(loop_task *t);
+static void on_events(loop_task *t);
+static void on_work_done(loop_task *t);
 static void on_worker(work_job *j);
 
 static uint64_t after(uint64_t from_ns, double s) { return from_ns + (uint64_t)(s * (double)TD_NS_PER_S); }
@@ -33,7 +34,8 @@ call *call_new(struct server *s, struct conn *from, struct MHD_Connection *http,
     snprintf(c->path_shown, sizeof c->path_shown, "%s", url);
     snprintf(c->peer, sizeof c->peer, "%s", from->peer);
     c->start_ns = td_now_ns();
-    c->task.run = on_task;
+    c->events.run = on_events;
+    c->work_done.run = on_work_done;
     c->job.run = on_worker;
     c->content_type = "application/json";
     c->body.max_bytes = TD_HTTP_BODY_BYTES_MAX;
@@ -75,10 +77,13 @@ static void unlink_call(call *c)
     admit_leave(c);
 }
 
-/* What still holds it: a worker, or a task that was posted and has not run. */
-static bool still_referred_to(call *c)
+/* What still holds it: a worker, whose work_done will come, or events that were posted and have not run. */
+static bool still_referred_to(call *c) { return c->stage == CALL_WORK || atomic_load(&c->events.queued); }
+
+static void let_go(call *c)
 {
-    return (c->stage == CALL_WORK && !atomic_load(&c->work_done)) || atomic_load(&c->task.queued);
+    unlink_call(c);
+    call_free(c);
 }
 
 void call_end(call *c)
@@ -92,10 +97,8 @@ void call_end(call *c)
         gen_free(c->gen); // cancels; after it the engine notifies no more
         c->gen = NULL;
     }
-    if (!still_referred_to(c)) {
-        unlink_call(c);
-        call_free(c);
-    }
+    if (!still_referred_to(c))
+        let_go(c);
 }
 
 /* ------------------------------------------------------------------ library */
@@ -181,8 +184,7 @@ static void on_worker(work_job *j)
     loop *l = &c->server->loop;
     if (!atomic_load(&c->gone))
         c->route->run(c, &c->err);
-    atomic_store(&c->work_done, true);
-    loop_post(l, &c->task);
+    loop_post(l, &c->work_done);
 }
 
 static void begin_answer(call *c)
@@ -245,19 +247,28 @@ static void work_finished(call *c)
     }
 }
 
-static void on_task(loop_task *t)
+static void on_work_done(loop_task *t)
 {
-    call *c = (call *)((char *)t - offsetof(call, task));
-    if (c->stage == CALL_WORK && !atomic_load(&c->work_done))
-        return; // an early event; the worker posts again
-    if (c->library_done) {
-        drop_body(c);
-        unlink_call(c);
-        call_free(c);
+    call *c = (call *)((char *)t - offsetof(call, work_done));
+    if (!c->library_done) {
+        work_finished(c);
         return;
     }
+    drop_body(c);
+    c->stage = CALL_ENGINE; // the worker is out of it
+    gen_free(c->gen);
+    c->gen = NULL;
+    if (!still_referred_to(c))
+        let_go(c);
+}
+
+static void on_events(loop_task *t)
+{
+    call *c = (call *)((char *)t - offsetof(call, events));
     if (c->stage == CALL_WORK)
-        work_finished(c);
+        return; // work_finished() will look
+    if (c->library_done)
+        let_go(c);
     else if (c->stage == CALL_ENGINE)
         engine_step(c);
     else if (c->stage == CALL_SENDING && c->suspended)

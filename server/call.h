@@ -53,8 +53,8 @@ typedef struct call {
     bool library_done;           // the library has let go of it
     bool stream;                 // the answer is an event stream
     atomic_bool gone;            // the client left: stop
-    atomic_bool work_done;
-    loop_task task;              // from worker and engine
+    loop_task work_done;         // from the worker: its last touch
+    loop_task events;            // from the engine: something to pump
     work_job job;
     td_arena arena;              // of the request
     td_buf body;

@@ -18,7 +18,7 @@ enum { OUT_ENOUGH_BYTES = 64 << 10 }; // more events wait in the engine until th
 static void notify(void *ctx) // engine thread
 {
     call *c = ctx;
-    loop_post(&c->server->loop, &c->task);
+    loop_post(&c->server->loop, &c->events);
 }
 
 static void fingerprint(gen *g)

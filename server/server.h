@@ -59,7 +59,8 @@ td_rc server_open(const server_opts *opts, server **out, td_err *err);
 /* Loads, serves, drains, closes the engine. TD_OK after a drain or stop; otherwise why the model could not be loaded.
  */
 td_rc server_run(server *s, td_err *err);
-void server_close(server *s); // after run has returned; NULL is fine
+/* After run has returned, and after the signal handlers that know of it were taken back. NULL is fine. */
+void server_close(server *s);
 
 /* Readiness turns 503, new work is refused, what runs goes on until the shutdown timeout; then run returns. */
 void server_drain(server *s);

@@ -1,8 +1,8 @@
 """Fixtures of the end-to-end tests: a server process, started with whatever flags a test wants.
 
-TANDEM_SERVE names the command and its model, for example "build/release/tools/tandem serve model.gguf". Without it the
-server runs on the scripted engine of tests/unit/fake_engine.c, which some tests need: they are marked `fake` and are
-skipped with a real model.
+E2E_BINARY is the tandem binary of the build to test. The server under test is the one on the scripted engine of
+tests/unit/fake_engine.c beside it, or, with E2E_SERVE, any command that takes the same flags, for example
+"build/release/tandem serve model.gguf". Tests that need the script are marked `fake` and skipped then.
 """
 
 import os
@@ -20,8 +20,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 from raw import Raw  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMAND = os.environ.get("TANDEM_SERVE", "")
-BUILD = os.environ.get("TANDEM_BUILD", os.path.join(ROOT, "build", "dev"))
+COMMAND = os.environ.get("E2E_SERVE", "")
+BUILD = os.path.dirname(os.environ.get("E2E_BINARY", os.path.join(ROOT, "build", "dev", "tandem")))
 FAKE = not COMMAND
 
 

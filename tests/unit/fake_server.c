@@ -24,6 +24,14 @@ static void on_signal(int sig)
         server_drain(running);
 }
 
+static void handle_signals(void (*handler)(int))
+{
+    struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < TD_COUNT(signals); i++)
+        sigaction(signals[i], &sa, NULL);
+}
+
 enum { LIST_MAX = 16 };
 static const char *keys[LIST_MAX], *names[LIST_MAX];
 
@@ -101,11 +109,9 @@ int main(int argc, char **argv)
     td_log_setup(TD_LOG_INFO, o.log_json);
     td_rc rc = server_open(&o, &running, &err);
     if (!rc) {
-        struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-        const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-        for (size_t i = 0; i < TD_COUNT(signals); i++)
-            sigaction(signals[i], &sa, NULL);
+        handle_signals(on_signal);
         rc = server_run(running, &err);
+        handle_signals(SIG_IGN);
         server_close(running);
     }
     if (rc)
