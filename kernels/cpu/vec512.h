@@ -50,7 +50,7 @@ static inline float tree512(__m512 v)
 }
 
 /* The mask of the first n lanes, all 16 where n is more. */
-static inline __mmask16 first512(int32_t n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
+static inline __mmask16 first512(int32_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1); }
 
 /* 1 / sqrt(lane sums of squares / cols + eps) */
 static inline float inv_rms512(__m512 squares, int32_t cols, float eps)
