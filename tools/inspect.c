@@ -197,7 +197,7 @@ td_rc verb_inspect(const flags *f, int *exit_status, td_err *err)
     td_buf path = TD_BUF_INIT, out = TD_BUF_INIT;
     td_rc rc = open_model_path(flags_operand(f, 0), &path, err);
     if (!rc)
-        rc = files_open(td_buf_cstr(&path), &m, &config, err);
+        rc = open_model_rc(files_open(td_buf_cstr(&path), &m, &config, err), err);
     bool listed = m.g || m.s;
     if (listed) {
         td_buf_str(&out, json ? "{" : "");

@@ -68,7 +68,7 @@ static td_rc wait_loaded(local *l, td_err *err)
 static void *run(void *ctx)
 {
     local *l = ctx;
-    server_run(l->server, &l->err);
+    open_model_rc(server_run(l->server, &l->err), &l->err);
     atomic_store(&l->ended, true);
     return NULL;
 }

@@ -95,6 +95,13 @@ td_rc open_model_path(const char *model, td_buf *path, td_err *err)
     return path->failed ? td_fail(err, TD_E_NOMEM, "no memory for a path") : TD_OK;
 }
 
+td_rc open_model_rc(td_rc rc, td_err *err)
+{
+    if (rc == TD_E_NOTFOUND)
+        rc = err->rc = TD_E_MODEL;
+    return rc;
+}
+
 /* ------------------------------------------------------------------ engine */
 
 static const char *unless_auto(const char *s) { return s && strcmp(s, "auto") ? s : NULL; }
@@ -131,7 +138,7 @@ static td_rc open_with(const flags *f, td_engine_opts *o, td_engine **out, td_er
         o->model = td_buf_cstr(&path);
         o->progress = progress_part;
         o->progress_ctx = &bar;
-        rc = td_engine_open(o, out, err);
+        rc = open_model_rc(td_engine_open(o, out, err), err);
         progress_end(&bar);
     }
     td_buf_free(&path);

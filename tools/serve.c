@@ -68,7 +68,7 @@ static td_rc run(const server_opts *o, td_err *err)
     interrupt_watch(on_interrupt);
     struct sigaction hup = {.sa_handler = on_reload, .sa_flags = SA_RESTART};
     sigaction(SIGHUP, &hup, NULL);
-    rc = server_run(running, err);
+    rc = open_model_rc(server_run(running, err), err);
     interrupt_restore();
     signal(SIGHUP, SIG_DFL);
     server_close(running);

@@ -1,0 +1,524 @@
+"""The command line as a user meets it: verbs, flags, exit statuses, batch files. Needs the binary and the demo model,
+which tools/test.sh brings; without them everything here is skipped."""
+
+import json
+import math
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("TANDEM_BUILD", ROOT / "build" / "release"))
+BINARY = BUILD / "tandem"
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+MODELS = pathlib.Path(os.environ.get("E2E_MODELS", CACHE / "tandem" / "models"))
+MODEL = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
+NAME = MODEL.name
+
+pytestmark = pytest.mark.skipif(not BINARY.exists() or not MODEL.exists(), reason="needs the binary and the demo model")
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("TANDEM_")}
+SMALL = ["--kv-cache-memory", "64MiB"]
+
+
+def run(*words, stdin="", env=None, timeout=300, **more):
+    words = [str(w) for w in words]
+    stdin = stdin if isinstance(stdin, bytes) else stdin.encode()
+    done = subprocess.run([str(BINARY), *words], input=stdin, capture_output=True, timeout=timeout,
+                          env={**ENV, **(env or {})}, **more)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def good(*words, **more):
+    status, out, err = run(*words, **more)
+    assert status == 0, err
+    return out
+
+
+# ---------------------------------------------------------------- help and flags
+
+
+def verbs():
+    out = good("help")
+    return re.findall(r"^  ((?:bench )?[a-z][a-z-]*)", out, re.M)
+
+
+def test_every_verb_has_help_in_80_columns():
+    names = verbs()
+    assert {"serve", "complete", "chat", "run-batch", "bench latency", "logits", "inspect", "version"} <= set(names)
+    for name in names:
+        for form in (["--help"], ["--help=all"], ["-h"]):
+            out = good(*name.split(), *form)
+            assert all(len(line) <= 80 for line in out.splitlines()), name
+            assert f"usage: tandem {name}" in out
+    assert good("--help") == good("help") == good()
+    assert "--kv-cache-memory" in good("serve", "--help", "cache")
+    assert run("serve", "--help", "xyzzy")[0] == 2
+
+
+def test_version():
+    v = json.loads(good("version", "--json"))
+    assert {"version", "commit", "isas", "devices", "libraries", "threads"} <= set(v)
+    assert v["version"] in good("--version")
+
+
+def test_man_and_markdown_come_from_the_table():
+    man, markdown = good("help", "--man"), good("help", "--markdown")
+    for text in (man.replace("\\-", "-"), markdown):
+        assert "max-num-batched-tokens" in text
+    assert man.startswith(".TH TANDEM 1")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell, tmp_path):
+    script = good("completion", shell)
+    assert "max-model-len" in script
+    if shell == "bash":
+        file = tmp_path / "c"
+        file.write_text(script + "\nCOMP_WORDS=(tandem serve --max-m); COMP_CWORD=2; _tandem; echo ${COMPREPLY[@]}\n"
+                        "COMP_WORDS=(tandem serve --device ''); COMP_CWORD=3; _tandem; echo ${COMPREPLY[@]}\n")
+        done = subprocess.run(["bash", str(file)], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[0].split() == ["--max-model-len"]
+        assert "cpu" in done.stdout.splitlines()[1].split()
+    assert run("completion", "tcsh")[0] == 2
+
+
+@pytest.mark.parametrize("words, env, part", [
+    (["complte"], {}, "'complete'"),
+    (["serve"], {}, "usage: tandem serve MODEL"),
+    (["complete", "m", "--temprature", "1"], {}, "'temperature'"),
+    (["complete", "m", "--port", "1"], {}, "a flag of `serve`"),
+    (["complete", "m", "--top-p", "2"], {}, "to 1"),
+    (["serve", "m", "--port", "70000"], {}, "from 0 to 65535"),
+    (["serve", "m", "--device", "tpu"], {}, "auto|cpu"),
+    (["serve", "m", "--enable-lora"], {}, "not supported"),
+    (["serve", "m", "--tensor-parallel-size", "2"], {}, "planned"),
+    (["serve", "m"], {"TANDEM_MAX_MODELLEN": "1"}, "max-model-len"),
+    (["serve", "m"], {"TANDEM_PORT": "x"}, "TANDEM_PORT"),
+    (["serve", "m", "--config", "/nonexistent/x"], {}, "/nonexistent/x"),
+    (["complete", "a", "b"], {}, "one word too many"),
+    (["bench"], {}, "bench what"),
+    (["run-batch", "m"], {}, "-i IN.jsonl"),
+    (["perplexity", "m"], {}, "-f FILE"),
+])
+def test_wrong_usage_is_2_and_says_what(words, env, part):
+    status, out, err = run(*words, env=env)
+    assert (status, out) == (2, "")
+    assert part in err
+
+
+def test_layers_and_their_origin(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("port: 1\nmax-model-len: 1K\nserved-model-name: [a, b]\nui: off\n")
+    out = good("serve", "m", "--config", config, "--port", "3", "--api-key", "hunter2", "--print-config",
+               env={"TANDEM_PORT": "2", "TANDEM_MAX_NUM_SEQS": "0.5k", "TANDEM_SERVICE_HOST": "10.0.0.1",
+                    "TANDEM_PORT_80_TCP": "tcp://1.2.3.4:80"})
+    rows = {line.split(" = ")[0]: line.split(" = ")[1] for line in out.splitlines()}
+    assert rows["port"].split() == ["3", "#", "command", "line"]
+    assert rows["max-num-seqs"].split() == ["500", "#", "TANDEM_MAX_NUM_SEQS"]
+    assert rows["max-model-len"].split() == ["1024", "#", f"{config}:2"]
+    assert rows["served-model-name"].startswith('"a", "b"')
+    assert rows["host"].split() == ['"127.0.0.1"', "#", "default"]
+    assert "hunter2" not in out
+
+
+def test_flags_of_other_engines_are_accepted_with_one_line():
+    status, out, err = run("serve", "m", "--gpu-memory-utilization", "0.9", "--trust-remote-code", "--print-config")
+    assert status == 0
+    assert err.count("no effect") == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 64, b"not a model" * 100])
+def test_a_bad_model_is_3(tmp_path, content):
+    file = tmp_path / "m.gguf"
+    if content is not None:
+        file.write_bytes(content)
+    for verb in ("complete", "inspect", "tokenize"):
+        status, _, err = run(verb, file)
+        assert status == 3, err
+        assert err.startswith("tandem: ") and len(err.splitlines()) == 1
+
+
+def test_hub_cache(tmp_path):
+    repo = tmp_path / "hub" / "models--org--name"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("abc123")
+    (repo / "snapshots" / "abc123").mkdir(parents=True)
+    status, _, err = run("inspect", "org/name", env={"HF_HOME": str(tmp_path)})
+    assert status == 3 and "snapshots/abc123" in err
+    status, _, err = run("inspect", "org/other", env={"HF_HOME": str(tmp_path)})
+    assert status == 3 and str(tmp_path) in err
+
+
+# ---------------------------------------------------------------- text
+
+
+def test_tokenize_and_back():
+    text = "Hello, wörld! 東京 <|im_start|>\n\n  x"
+    ids = json.loads(good("tokenize", MODEL, stdin=text))["tokens"]
+    assert json.loads(good("detokenize", MODEL, stdin=" ".join(map(str, ids))))["text"] == text
+    assert json.loads(good("detokenize", MODEL, stdin=json.dumps({"tokens": ids})))["text"] == text
+    special = json.loads(good("tokenize", MODEL, "--parse-special", stdin=text))["tokens"]
+    assert len(special) < len(ids)
+
+
+def test_jsonl_keeps_lines_in_step():
+    lines = ['{"text":"a"}', "nonsense", '{"text":7}', '{"text":"b","add_special":false}']
+    status, out, _ = run("tokenize", MODEL, "--jsonl", stdin="\n".join(lines))
+    rows = [json.loads(x) for x in out.splitlines()]
+    assert status == 1
+    assert [list(r) for r in rows] == [["tokens"], ["error"], ["error"], ["tokens"]]
+
+
+def test_render():
+    lines = [{"messages": [{"role": "user", "content": "Hi"}]},
+             {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": False}, {"messages": 3}]
+    status, out, _ = run("render", MODEL, stdin="\n".join(map(json.dumps, lines)))
+    rows = [json.loads(x) for x in out.splitlines()]
+    assert status == 1
+    assert rows[0]["prompt"].endswith("<|im_start|>assistant\n")
+    assert rows[1]["prompt"].endswith("Hi<|im_end|>\n")
+    assert "error" in rows[2]
+
+
+def test_own_chat_template(tmp_path):
+    file = tmp_path / "t.jinja"
+    file.write_text("{{ messages[0].content }}|{{ x }}")
+    out = good("render", MODEL, "--chat-template", file,
+               stdin='{"messages":[{"role":"user","content":"Hi"}],"x":"y"}')
+    assert json.loads(out) == {"prompt": "Hi|y"}
+
+
+# ---------------------------------------------------------------- generation
+
+
+def complete(*words, **more):
+    return good("complete", MODEL, *SMALL, *words, **more)
+
+
+def test_complete_is_the_same_however_it_is_asked():
+    first = complete("-p", "The capital of France is", "-n", "12", "--temperature", "0")
+    assert first.startswith(" Paris")
+    assert complete("-n12", "--temperature=0", stdin="The capital of France is") == first
+    assert complete("-p", "-", "-n", "12", "--temperature", "0", stdin="The capital of France is") == first
+    both = complete("-p", "One, two,", "-p", "The capital of France is", "-n", "12", "--temperature", "0")
+    assert both.endswith("\n" + first) or both == first + both
+    assert complete("-p", "One, two,", "-n", "12", "--temperature", "0") + first == both
+
+
+def test_seeds_choices_ids_and_stops():
+    ask = ["-p", "Once upon a time", "-n", "10"]
+    assert complete(*ask, "--seed", "7") == complete(*ask, "--seed", "7")
+    ids = complete(*ask, "--seed", "7", "--n", "3", "--ids").splitlines()
+    assert len(ids) == 3 and len(set(ids)) == 3
+    assert all(len(line.split()) == 10 for line in ids)
+    alone = complete(*ask, "--seed", "7", "--ids").splitlines()
+    assert alone[0] == ids[0]
+    assert "," not in complete("-p", "One, two, three,", "-n", "20", "--temperature", "0", "--stop", ",")
+
+
+def test_complete_streams():
+    process = subprocess.Popen([str(BINARY), "complete", str(MODEL), *SMALL, "-p", "Once", "-n", "200", "--temperature",
+                                "0", "--ignore-eos"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    assert process.stdout.read(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+def test_a_reader_that_leaves():
+    process = subprocess.Popen([str(BINARY), "complete", str(MODEL), *SMALL, "-p", "Once", "-n", "500", "--ignore-eos"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.wait(60) == 1
+
+
+def test_chat():
+    one = good("chat", MODEL, *SMALL, "-p", "Say hello.", "-n", "8", "--temperature", "0")
+    lines = good("chat", MODEL, *SMALL, "-n", "8", "--temperature", "0", stdin="Say hello.\n/reset\nSay hello.\n/exit\n")
+    assert lines == one + one
+    ended = good("chat", MODEL, *SMALL, "-n", "4", "--temperature", "0", stdin="Hi")
+    assert ended.strip()
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_logits():
+    ask = json.dumps({"tokens": [504, 3575, 282, 4649, 314], "positions": [1, 4]})
+    rows = json.loads(good("logits", MODEL, *SMALL, stdin=ask))["logits"]
+    top = json.loads(good("logits", MODEL, *SMALL, "--top", "3", stdin=ask))["top"]
+    assert len(rows) == 2 and len(top) == 2
+    for row, best in zip(rows, top):
+        order = sorted(range(len(row)), key=lambda i: (-row[i], i))[:3]
+        assert [b[0] for b in best] == order
+        assert [b[1] for b in best] == [row[i] for i in order]
+    for bad in ('{"tokens":[]}', '{"tokens":[999999999]}', '{"tokens":[1],"positions":[1]}', "x"):
+        assert run("logits", MODEL, *SMALL, stdin=bad)[0] == 1
+
+
+def test_one_hash_for_every_way_to_compute():
+    ask = json.dumps({"tokens": list(range(100, 180)), "positions": list(range(80))})
+    ways = [[], ["--threads", "1"], ["--max-num-batched-tokens", "7"], ["--no-enable-prefix-caching"],
+            ["--block-size", "32"]]
+    ways += [["--cpu-isa", isa] for isa in json.loads(good("version", "--json"))["isas"] if isa != "avx512bf16"]
+    hashes = {good("logits", MODEL, *SMALL, "--hash", *way, stdin=ask) for way in ways}
+    assert len(hashes) == 1 and re.fullmatch(r"[0-9a-f]{64}\n", hashes.pop())
+
+
+def test_perplexity_is_what_the_logits_say(tmp_path):
+    text = "The quick brown fox jumps over the lazy dog. " * 12
+    file = tmp_path / "t.txt"
+    file.write_text(text)
+    out = good("perplexity", MODEL, *SMALL, "-f", file, "--ctx", "16", "--chunks", "3")
+    ids = json.loads(good("tokenize", MODEL, stdin=text))["tokens"]
+    asks = [json.dumps({"tokens": ids[c * 16:c * 16 + 16], "positions": list(range(8, 15))}) for c in range(3)]
+    nll = []
+    for c, line in enumerate(good("logits", MODEL, *SMALL, stdin="\n".join(asks)).splitlines()):
+        for i, row in enumerate(json.loads(line)["logits"]):
+            peak = max(row)
+            nll.append(math.log(sum(math.exp(x - peak) for x in row)) + peak - row[ids[c * 16 + 8 + i + 1]])
+    want = math.exp(sum(nll) / len(nll))
+    assert abs(float(out.split()[1]) / want - 1) < 1e-3
+    assert "over 21 tokens" in out
+    file.write_text("short")
+    assert run("perplexity", MODEL, *SMALL, "-f", file)[0] == 1
+
+
+def test_inspect():
+    described = json.loads(good("inspect", MODEL, *SMALL, "--json", "--tensors"))
+    assert described["format"] == "gguf v3"
+    assert described["config"]["layer_count"] == 30
+    assert len(described["tensors"]) == sum(t["tensors"] for t in described["types"].values())
+    assert described["plan"]["kv_bytes"] <= 64 << 20
+    assert re.fullmatch(r"[0-9a-f]{64}", described["model_fp"])
+    assert "KV cache" in good("inspect", MODEL, *SMALL)
+
+
+def test_bench_rows():
+    rows = json.loads(good("bench", "latency", MODEL, *SMALL, "-p", "16", "-n", "4", "-b", "1,2", "-d", "0,32", "-r",
+                           "2", "-o", "json"))
+    assert [(r["test"], r["batch"], r["depth"]) for r in rows] == [
+        (t, b, d) for b in (1, 2) for d in (0, 32) for t in ("pp16", "tg4")]
+    for r in rows:
+        assert {"threads", "isa", "avg_ts", "stddev_ts", "samples_ts"} <= set(r)
+        assert len(r["samples_ts"]) == 2 and r["avg_ts"] > 0
+    row = json.loads(good("bench", "throughput", MODEL, *SMALL, "-p", "16", "-n", "4", "-r", "1", "-o", "json"))[0]
+    assert row["test"] == "pp16+tg4"
+    table = good("bench", "latency", MODEL, *SMALL, "-p", "16", "-n", "0", "-r", "1")
+    assert table.splitlines()[2].startswith(f"| {NAME} |") and "pp16" in table
+    assert run("bench", "latency", MODEL, *SMALL, "-p", "100k")[0] == 2
+
+
+# ---------------------------------------------------------------- server
+
+
+@pytest.fixture(scope="module")
+def port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        number = s.getsockname()[1]
+    process = subprocess.Popen([str(BINARY), "serve", str(MODEL), *SMALL, "--port", str(number)],
+                               stderr=subprocess.DEVNULL, env=ENV)
+    for _ in range(1200):
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", number)) == 0:
+                s.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                if b" 200 " in s.recv(64):
+                    break
+        time.sleep(0.05)
+    yield number
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def test_a_port_in_use_is_5(port):
+    status, _, err = run("serve", MODEL, "--port", port)
+    assert status == 5 and str(port) in err
+
+
+def test_bench_serve(port, tmp_path):
+    file = tmp_path / "r.json"
+    out = good("bench", "serve", "--url", f"http://127.0.0.1:{port}/", "--num-prompts", "6", "--input-len", "8",
+               "--output-len", "5", "--max-concurrency", "3", "--save-result", file, "--goodput", "e2el:600000")
+    result = json.loads(file.read_text())
+    assert "6 completed" in out
+    assert (result["completed"], result["failed"], result["total_output_tokens"]) == (6, 0, 30)
+    assert result["max_concurrent_requests"] <= 3
+    for name in ("ttft", "tpot", "itl", "e2el"):
+        assert 0 < result[f"median_{name}_ms"] <= result[f"p99_{name}_ms"]
+    assert result["request_goodput"] == result["request_throughput"]
+    chat = good("bench", "serve", "--url", f"http://127.0.0.1:{port}", "--endpoint", "chat", "--num-prompts", "3",
+                "--request-rate", "50", "--output-len", "4", "--input-len", "4", "--save-result", "-")
+    assert json.loads(chat)["completed"] == 3
+
+
+def test_bench_serve_without_a_server():
+    status, _, err = run("bench", "serve", "--url", "http://127.0.0.1:9", "--num-prompts", "2")
+    assert status == 1 and "127.0.0.1:9" in err
+    assert run("bench", "serve", "--goodput", "speed:1")[0] == 2
+
+
+# ---------------------------------------------------------------- run-batch
+
+
+def line(custom_id, body=None, **more):
+    request = {"custom_id": custom_id, "method": "POST", "url": "/v1/completions",
+               "body": {"prompt": f"Number {custom_id} is", "max_tokens": 6, "temperature": 0, **(body or {})}, **more}
+    return json.dumps(request).encode()
+
+
+def batch(tmp_path, data, *words, timeout=300, **more):
+    (tmp_path / "in.jsonl").write_bytes(data)
+    status, out, err = run("run-batch", MODEL, *SMALL, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", *words,
+                           timeout=timeout, **more)
+    return status, out, err
+
+
+def results(path):
+    return [json.loads(x) for x in path.read_text().splitlines()]
+
+
+def test_batch(tmp_path):
+    data = b"\n".join(line(f"r{i}") for i in range(30)) + b"\n"
+    status, out, err = batch(tmp_path, data, "--ordered", "--summary-json", "-")
+    assert status == 0, err
+    rows = results(tmp_path / "out.jsonl")
+    assert [r["custom_id"] for r in rows] == [f"r{i}" for i in range(30)]
+    assert all(r["error"] is None and r["response"]["status_code"] == 200 for r in rows)
+    assert rows[0]["response"]["body"]["object"] == "text_completion"
+    assert rows[0]["response"]["request_id"]
+    summary = json.loads(out)
+    assert (summary["lines"], summary["ok"], summary["failed"], summary["complete"]) == (30, 30, 0, True)
+    assert summary["output_tokens"] == 180
+    assert not (tmp_path / "out.jsonl.part").exists()
+    # The same answers one by one.
+    status, _, _ = batch(tmp_path, data, "--concurrency", "1")
+    alone = {r["custom_id"]: r["response"]["body"]["choices"] for r in results(tmp_path / "out.jsonl")}
+    assert status == 0 and alone == {r["custom_id"]: r["response"]["body"]["choices"] for r in rows}
+
+
+def test_bad_lines_are_results(tmp_path):
+    bad = [
+        b"nonsense",
+        b"[1]",
+        b'{"custom_id":7}',
+        line("same"),
+        line("same"),
+        line("url", url="/v1/embeddings"),
+        line("method", method="GET"),
+        line("model", {"model": "gpt-4"}),
+        line("range", {"temperature": -1}),
+        line("stream", {"stream": True}),
+        b'{"custom_id":"body","method":"POST","url":"/v1/completions","body":3}',
+        b'{"custom_id":"twice","custom_id":"twice"}',
+        b'{"custom_id":"utf8","body":"\xff"}',
+        b'{"custom_id":"big","body":{"prompt":"' + b"x" * (20 << 20) + b'"}}',
+    ]
+    data = b"\xef\xbb\xbf" + line("first") + b"\r\n\r\n   \n" + b"\r\n".join(bad) + b"\n" + line("last")
+    status, _, err = batch(tmp_path, data, "--ordered", "--errors", tmp_path / "err.jsonl")
+    assert status == 6, err
+    fine, failed = results(tmp_path / "out.jsonl"), results(tmp_path / "err.jsonl")
+    assert [r["custom_id"] for r in fine] == ["first", "same", "last"]
+    assert len(failed) == len(bad) - 1
+    assert all(r["error"]["code"] and r["error"]["message"] for r in failed)
+    by_id = {r["custom_id"]: r for r in failed}
+    assert by_id["model"]["response"]["status_code"] == 404
+    assert by_id["range"]["response"]["status_code"] == 400
+    assert by_id["same"]["error"]["code"] == "duplicate_custom_id"
+    assert by_id["url"]["response"] is None
+    assert failed[-1]["error"]["code"] == "too_large"
+
+
+def test_model_names(tmp_path):
+    data = b"\n".join(line(str(i), {"model": m}) for i, m in enumerate([NAME, str(MODEL), "mine"]))
+    status, _, _ = batch(tmp_path, data, "--served-model-name", "mine")
+    assert status == 0
+
+
+def test_kill_and_resume(tmp_path):
+    total = 60
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(line(f"k{i}", {"max_tokens": 24}) for i in range(total)) + b"\n")
+    words = [str(BINARY), "run-batch", str(MODEL), *SMALL, "-i", str(tmp_path / "in.jsonl"), "-o",
+             str(tmp_path / "out.jsonl"), "--concurrency", "2"]
+    part = tmp_path / "out.jsonl.part"
+    kills = 0
+    for goal in (5, 15):
+        process = subprocess.Popen(words + (["--resume"] if kills else []), stderr=subprocess.DEVNULL, env=ENV)
+        end = time.monotonic() + 200
+        while time.monotonic() < end and process.poll() is None:
+            if part.exists() and part.read_bytes().count(b"\n") >= goal:
+                break
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        kills += 1
+        assert part.exists()
+        with part.open("ab") as f:
+            f.write(b'{"id":"batch-40","custom_id":"k3')  # a torn line, as a power cut leaves it
+    status, _, err = run(*words[1:])
+    assert status == 2 and "--resume" in err
+    status, out, err = run(*words[1:], "--resume", "--summary-json", "-")
+    assert status == 0, err
+    rows = results(tmp_path / "out.jsonl")
+    assert sorted(r["custom_id"] for r in rows) == sorted(f"k{i}" for i in range(total))
+    assert json.loads(out)["earlier"] >= 15
+    before = (tmp_path / "out.jsonl").read_bytes()
+    assert run(*words[1:], "--resume")[0] == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    (tmp_path / "in.jsonl").write_bytes(line("other"))
+    status, _, err = run(*words[1:], "--resume")
+    assert status == 2 and "not the same input" in err
+
+
+def test_no_space_left(tmp_path):
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+    data = b"\n".join(line(f"r{i}") for i in range(30)) + b"\n"
+    status, _, err = batch(tmp_path, data, preexec_fn=small_files)
+    assert status == 1 and "--resume" in err
+    part = (tmp_path / "out.jsonl.part").read_bytes()
+    assert part.endswith(b"\n") and 0 < part.count(b"\n") < 30
+    status, _, err = batch(tmp_path, data, "--resume")
+    assert status == 0, err
+    assert len(results(tmp_path / "out.jsonl")) == 30
+
+
+def test_interrupt_drains(tmp_path):
+    data = b"\n".join(line(f"r{i}", {"max_tokens": 40, "ignore_eos": True}) for i in range(200)) + b"\n"
+    (tmp_path / "in.jsonl").write_bytes(data)
+    process = subprocess.Popen([str(BINARY), "run-batch", str(MODEL), *SMALL, "-i", str(tmp_path / "in.jsonl"), "-o",
+                                str(tmp_path / "out.jsonl"), "--concurrency", "2"], stderr=subprocess.PIPE, env=ENV)
+    part = tmp_path / "out.jsonl.part"
+    end = time.monotonic() + 200
+    while time.monotonic() < end and not (part.exists() and part.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert b"--resume" in err
+    rows = results(part)
+    assert 0 < len(rows) < 200 and all(r["response"]["status_code"] == 200 for r in rows)
+
+
+def test_fail_fast(tmp_path):
+    data = b"\n".join([line("a"), b"bad"] + [line(f"r{i}", {"max_tokens": 50}) for i in range(100)])
+    status, _, err = batch(tmp_path, data, "--fail-fast", "--concurrency", "1")
+    assert status == 6 and "not complete" in err
+    assert (tmp_path / "out.jsonl.part").exists()
+
+
+def test_batch_usage_and_bad_model(tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(line("a"))
+    assert run("run-batch", MODEL, "-i", tmp_path / "none", "-o", tmp_path / "o")[0] == 1
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF")
+    assert run("run-batch", tmp_path / "bad.gguf", "-i", tmp_path / "in.jsonl", "-o", tmp_path / "o")[0] == 3
