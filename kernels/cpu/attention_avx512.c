@@ -12,7 +12,7 @@
 INLINE __m512 load(kern_kv_type type, const uint8_t *codes, int64_t i, bool half)
 {
     switch (type) {
-    case KV_F32: return _mm512_maskz_loadu_ps(half ? 0x00ff : 0xffff, codes + 4 * i);
+    case KV_F32: return _mm512_maskz_loadu_ps((__mmask16)(half ? 0x00ff : 0xffff), codes + 4 * i);
     case KV_F16:
         return half ? _mm512_zextps256_ps512(_mm256_cvtph_ps(_mm_loadu_si128((const void *)(codes + 2 * i))))
                     : f16_512(codes + 2 * i);
@@ -68,7 +68,7 @@ INLINE void scores_n(kern_kv_type type, int rows, const float *q, const attn_key
 INLINE void values_n(kern_kv_type type, int rows, int vecs, bool half, const float *p, const attn_keys *keys, int32_t D,
                      int j0, int j1, int32_t d0, float *o)
 {
-    const __mmask16 mask = half ? 0x00ff : 0xffff;
+    const __mmask16 mask = (__mmask16)(half ? 0x00ff : 0xffff);
     __m512 acc[ATTN_MICRO][4], x[4];
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int v = 0; v < vecs; v++)
@@ -139,7 +139,7 @@ static float soften(const kern_attn_args *a, float *s, int32_t lo, int32_t hi, f
 }
 
 /* The mask of the 16 dims from d on. */
-INLINE __mmask16 dims_mask(int32_t D, int32_t d) { return D - d >= 16 ? 0xffff : 0x00ff; }
+INLINE __mmask16 dims_mask(int32_t D, int32_t d) { return (__mmask16)(D - d >= 16 ? 0xffff : 0x00ff); }
 
 static void scale_row(float *o, int32_t D, float alpha)
 {

@@ -1,6 +1,6 @@
 /* attn_cases.h - picks the micro kernel by type and number of rows: each pair is a function of its own, made from
  * scores_n() and values_rows() of the including file with both as constants. Types but float reach at most
- * ATTN_DIRECT_ROWS rows. */
+ * ATTN_DIRECT_MICRO rows. */
 #ifndef TD_KERNELS_CPU_ATTN_CASES_H
 #define TD_KERNELS_CPU_ATTN_CASES_H
 

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { ATTN_MICRO = 6, ATTN_DIRECT_ROWS = 4, ATTN_GROUPS = ATTN_TILE / KV_LANES };
+enum { ATTN_MICRO = 6, ATTN_DIRECT_MICRO = 4, ATTN_DIRECT_ROWS = 16, ATTN_GROUPS = ATTN_TILE / KV_LANES };
 
 /* The 64 keys of a tile as the micro kernels read them. */
 typedef struct attn_keys {
@@ -59,17 +59,25 @@ static void merge_state(float *run, float *run_m, float *run_l, const float *o, 
     merge_row(run, wa, o, wb, D);
 }
 
-/* Micro blocks of n rows: even shares of at most ATTN_MICRO. */
-static int32_t micro_count(int32_t n) { return (n + ATTN_MICRO - 1) / ATTN_MICRO; }
-static int32_t micro_start(int32_t n, int32_t i) { return i * n / micro_count(n); }
-
 typedef struct attn_pass { // rows [r0, r0 + n) of a tile
     const kern_attn_args *a;
     const attn_plan *plan;
     const attn_tile *tile;
     attn_work *w;
     int32_t r0, n, G, D;
+    int32_t micro_count; // micro blocks: even shares of n
 } attn_pass;
+
+/* Whether keys and values are widened on the way into the product. */
+static bool is_direct(const attn_pass *p) { return p->n <= ATTN_DIRECT_ROWS || p->a->kv->type == KV_F32; }
+
+static int32_t micro_blocks(const attn_pass *p)
+{
+    int32_t rows = is_direct(p) && p->a->kv->type != KV_F32 ? ATTN_DIRECT_MICRO : ATTN_MICRO;
+    return (p->n + rows - 1) / rows;
+}
+
+static int32_t micro_start(const attn_pass *p, int32_t i) { return i * p->n / p->micro_count; }
 
 static int32_t pass_tok(const attn_pass *p, int32_t r) { return p->tile->tok0 + (p->r0 + r) / p->G; }
 static int32_t pass_head(const attn_pass *p, int32_t r) { return p->tile->kv_head * p->G + (p->r0 + r) % p->G; }
@@ -77,8 +85,8 @@ static int32_t pass_head(const attn_pass *p, int32_t r) { return p->tile->kv_hea
 static void load_rows(const attn_pass *p)
 {
     const kern_attn_args *a = p->a;
-    for (int32_t i = 0; i < micro_count(p->n); i++) {
-        int32_t b0 = micro_start(p->n, i), rows = micro_start(p->n, i + 1) - b0;
+    for (int32_t i = 0; i < p->micro_count; i++) {
+        int32_t b0 = micro_start(p, i), rows = micro_start(p, i + 1) - b0;
         for (int32_t r = 0; r < rows; r++) {
             int32_t tok = pass_tok(p, b0 + r);
             const float *q = a->q + (int64_t)tok * a->q_stride + pass_head(p, b0 + r) * p->D;
@@ -129,8 +137,8 @@ static void point_at_keys(const attn_pass *p, int32_t base, int32_t g0, int32_t 
         kv_group16 ahead = group_ahead(p, base + ATTN_TILE + g * KV_LANES, &kv);
         keys->k[g] = kv.k;
         keys->v[g] = kv.v;
-        keys->k_ahead[g] = ahead.k;
-        keys->v_ahead[g] = ahead.v;
+        keys->k_ahead[g] = kv.v;
+        keys->v_ahead[g] = ahead.k;
         keys->k_scale[g] = kv.k_scale;
         if (keys->type == KV_Q8_0) {
             fetch_scales(&ahead, p->D);
@@ -145,7 +153,7 @@ static void load_keys(const attn_pass *p, int32_t base, int32_t key0, int32_t ke
 {
     attn_keys *keys = &p->w->keys;
     int32_t g0 = (key0 - base) / KV_LANES, g1 = (key1 - 1 - base) / KV_LANES;
-    if (p->n <= ATTN_DIRECT_ROWS || p->a->kv->type == KV_F32)
+    if (is_direct(p))
         point_at_keys(p, base, g0, g1);
     else
         widen_keys(p, base, g0, g1);
@@ -201,8 +209,8 @@ static void add_tile(const attn_pass *p, int32_t base)
     if (key0 >= key1)
         return;
     load_keys(p, base, key0, key1);
-    for (int32_t i = 0; i < micro_count(p->n); i++) {
-        int32_t b0 = micro_start(p->n, i), b1 = micro_start(p->n, i + 1);
+    for (int32_t i = 0; i < p->micro_count; i++) {
+        int32_t b0 = micro_start(p, i), b1 = micro_start(p, i + 1);
         if (!sees_tile(w, b0, b1))
             continue;
         scores(b1 - b0, w->q + b0 * p->D, &w->keys, p->D, w->s + b0 * ATTN_TILE);
@@ -213,8 +221,8 @@ static void add_tile(const attn_pass *p, int32_t base)
                     scale_row(w->o + r * p->D, p->D, alpha);
             }
     }
-    for (int32_t i = 0; i < micro_count(p->n); i++) {
-        int32_t b0 = micro_start(p->n, i), b1 = micro_start(p->n, i + 1);
+    for (int32_t i = 0; i < p->micro_count; i++) {
+        int32_t b0 = micro_start(p, i), b1 = micro_start(p, i + 1);
         if (sees_tile(w, b0, b1))
             add_values_ragged(p, b0, b1 - b0);
     }
@@ -278,6 +286,7 @@ static void attention_tile(const kern_attn_args *a, int64_t t, attn_work *w)
     int32_t rows = (tile.tok1 - tile.tok0) * p.G, step = attn_rows_max(p.D);
     for (p.r0 = 0; p.r0 < rows; p.r0 += step) {
         p.n = TD_MIN(step, rows - p.r0);
+        p.micro_count = micro_blocks(&p);
         run_pass(&p);
     }
 }

@@ -49,7 +49,7 @@ static uint16_t to_q8(const float *x, int8_t *out)
                                     _mm512_and_si512(_mm512_castps_si512(b), abs));
     uint16_t scale = kv_q8_scale(_mm512_reduce_max_epu32(bits));
     float inv = kv_q8_inverse(scale);
-    __mmask16 some = inv != 0.0f ? 0xffff : 0;
+    __mmask16 some = (__mmask16)(inv != 0.0f ? 0xffff : 0);
     __m512 r = _mm512_set1_ps(inv);
     a = _mm512_maskz_max_ps(some, _mm512_min_ps(_mm512_mul_ps(a, r), top), low);
     b = _mm512_maskz_max_ps(some, _mm512_min_ps(_mm512_mul_ps(b, r), top), low);

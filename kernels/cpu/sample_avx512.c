@@ -24,7 +24,7 @@ static void copy_allowed(const float *x, const uint32_t *mask, int32_t n, float 
 {
     const __m512 low = _mm512_set1_ps(-__builtin_inff());
     for (int32_t i = 0; i < n; i += 16) {
-        __mmask16 allowed = mask ? (__mmask16)(mask[i / 32] >> (i % 32)) : 0xffff;
+        __mmask16 allowed = (__mmask16)(mask ? mask[i / 32] >> (i % 32) : 0xffffu);
         _mm512_mask_storeu_ps(z + i, first512(n - i), _mm512_mask_mov_ps(low, allowed, load_or_low(x, i, n)));
     }
 }

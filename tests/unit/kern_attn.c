@@ -1,6 +1,8 @@
 /* Attention against a plain softmax in double, and against itself in other batches, splits and page orders. */
 #include "../checkkern/attn_world.h"
 
+#include "kernels/device.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -128,11 +130,62 @@ static void test_masked(void **state)
         }
 }
 
+/* Through the operation table, with any number of threads: the same bits, split or not. */
+static void test_threads(void **state)
+{
+    (void)state;
+    static const attn_row rows[][3] = {{{200, 2500}, {1, 3000}, {3, 40}}, {{1, 4500}, {1, 90}, {2, 2049}}};
+    for (int i = 0; i < level_count; i++)
+        for (int32_t threads = 1; threads <= 4; threads++)
+            for (int variant = 0; variant < 2; variant++) {
+                attn_shape s = {.q_heads = 6, .kv_heads = 2, .head_dim = 16, .block_tok = 32, .type = KV_BF16, .scale = 0.3f};
+                kern_dev_opts o = {.device = "cpu", .cpu_isa = levels[i]->name, .threads = threads};
+                kern_dev *dev;
+                attn_world w;
+                assert_int_equal(kern_dev_open(&o, &dev, NULL), TD_OK);
+                world_open(&w, &s, rows[variant], 3, levels[i], 5);
+                size_t bytes = (size_t)w.batch.tok_count * 6 * 16 * sizeof(float);
+                world_run(&w, levels[0]);
+                float *want = w.out;
+                w.args.out = w.out = world_alloc(bytes);
+                dev->ops->attention(dev, &w.args);
+                assert_memory_equal(want, w.out, bytes);
+                world_free(want);
+                world_close(&w);
+                kern_dev_close(dev);
+            }
+}
+
+/* A copied block holds what the first one held. */
+static void test_copy(void **state)
+{
+    (void)state;
+    static const attn_row rows[] = {{2, 45}};
+    for (int type = 0; type < KV_TYPES; type++) {
+        attn_shape s = {.q_heads = 2, .kv_heads = 1, .head_dim = 32, .block_tok = 16, .type = (kern_kv_type)type, .scale = 0.2f};
+        attn_world w;
+        world_open(&w, &s, rows, 1, levels[0], 11);
+        float before[2 * 2 * 32];
+        world_run(&w, levels[level_count - 1]);
+        memcpy(before, w.out, sizeof before);
+        int32_t used[3] = {w.page[0], w.page[1], w.page[2]}, spare = 0;
+        while (spare == used[0] || spare == used[1] || spare == used[2])
+            spare++;
+        cpu_kv_copy(NULL, &w.layer, spare, used[2], 13);
+        memset(w.layer.base + (size_t)used[2] * w.layer.block_stride, 0xff, w.layer.block_stride);
+        w.page[2] = spare;
+        world_run(&w, levels[level_count - 1]);
+        assert_memory_equal(before, w.out, sizeof before);
+        world_close(&w);
+    }
+}
+
 int main(void)
 {
     level_count = cpu_levels(levels);
     cpu_fp_setup();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_oracle), cmocka_unit_test(test_split),
-                                       cmocka_unit_test(test_masked)};
+                                       cmocka_unit_test(test_masked), cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_copy)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
