@@ -138,7 +138,8 @@ static void test_threads(void **state)
     for (int i = 0; i < level_count; i++)
         for (int32_t threads = 1; threads <= 4; threads++)
             for (int variant = 0; variant < 2; variant++) {
-                attn_shape s = {.q_heads = 6, .kv_heads = 2, .head_dim = 16, .block_tok = 32, .type = KV_BF16, .scale = 0.3f};
+                attn_shape s = {.q_heads = 6, .kv_heads = 2, .head_dim = 16, .block_tok = 32, .type = KV_BF16,
+                                .scale = 0.3f};
                 kern_dev_opts o = {.device = "cpu", .cpu_isa = levels[i]->name, .threads = threads};
                 kern_dev *dev;
                 attn_world w;
@@ -162,7 +163,8 @@ static void test_copy(void **state)
     (void)state;
     static const attn_row rows[] = {{2, 45}};
     for (int type = 0; type < KV_TYPES; type++) {
-        attn_shape s = {.q_heads = 2, .kv_heads = 1, .head_dim = 32, .block_tok = 16, .type = (kern_kv_type)type, .scale = 0.2f};
+        attn_shape s = {.q_heads = 2, .kv_heads = 1, .head_dim = 32, .block_tok = 16, .type = (kern_kv_type)type,
+                        .scale = 0.2f};
         attn_world w;
         world_open(&w, &s, rows, 1, levels[0], 11);
         float before[2 * 2 * 32];
