@@ -75,7 +75,8 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
         for (int32_t b = 0; b < per_chunk; b++) {
             __m512i w[8];
             unpack(type, codes, 0, w);
-            _mm_prefetch((const char *)codes + TILE_AHEAD, _MM_HINT_T0);
+            tile_prefetch(n, job, codes, type == KT_Q8_0 ? 512 : type == KT_Q4_0 || type == KT_Q4_1 ? 256 : 320, scales,
+                          has_min ? 64 : 32);
             __m512 d = v_half(scales), m = has_min ? v_half(scales + 32) : d;
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++) {
@@ -179,6 +180,7 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
         for (int32_t b = 0; b < per_chunk; b++) {
             k_scales s;
             __m512i sum[MM_TOK];
+            tile_prefetch(n, job, codes, type == KT_Q4_K ? 2048 : type == KT_Q5_K ? 2560 : 3072, scales, six ? 288 : 256);
             open_scales(type, scales, &s);
             block_sums(type, n, codes, six ? scales + 32 : s.sc, act, stride, sum);
             __m512 d = v_half(scales), m = six ? d : v_half(scales + 32);

@@ -128,7 +128,8 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
             V sum[HALVES][MM_TOK];
-            _mm_prefetch((const char *)codes + TILE_AHEAD, _MM_HINT_T0);
+            tile_prefetch(n, job, codes, type == KT_Q8_0 ? 512 : type == KT_Q4_0 || type == KT_Q4_1 ? 256 : 320, scales,
+                          has_min ? 64 : 32);
 #pragma GCC unroll 4
             for (int h = 0; h < halves; h++)
 #pragma GCC unroll 16
@@ -231,6 +232,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
         for (int32_t b = 0; b < per_chunk; b++) {
             madd_scales s;
             V sum[HALVES][MM_TOK];
+            tile_prefetch(n, job, codes, type == KT_Q4_K ? 2048 : type == KT_Q5_K ? 2560 : 3072, scales, six ? 288 : 256);
             if (!six)
                 open_scales(scales, &s);
             const uint8_t *sc = six ? scales + 32 : s.sc, *low_sc = six ? sc : s.mn;

@@ -1,0 +1,2 @@
+td_unit_test(kern_pool kernels)
+td_unit_test(kern_device kernels)
