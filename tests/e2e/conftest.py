@@ -1,13 +1,12 @@
 """Fixtures of the end-to-end tests: a server process, started with whatever flags a test wants.
 
-E2E_BINARY is the tandem binary of the build to test. The server under test is the one on the scripted engine of
-tests/unit/fake_engine.c beside it, or, with E2E_SERVE, any command that takes the same flags, for example
-"build/release/tandem serve model.gguf". Tests that need the script are marked `fake` and skipped then.
+E2E_BINARY is the tandem binary of the build to test, E2E_MODELS a folder with the demo model. Tests run on the scripted
+engine of tests/unit/fake_engine.c; those that use the fixture `server`, and those marked `both`, run on the real one as
+well, unless they are marked `fake` because they need the script.
 """
 
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -20,19 +19,22 @@ sys.path.insert(0, os.path.dirname(__file__))
 from raw import Raw  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMAND = os.environ.get("E2E_SERVE", "")
-BUILD = os.path.dirname(os.environ.get("E2E_BINARY", os.path.join(ROOT, "build", "dev", "tandem")))
-FAKE = not COMMAND
+BINARY = os.environ.get("E2E_BINARY", os.path.join(ROOT, "build", "dev", "tandem"))
+MODEL = os.path.join(os.environ.get("E2E_MODELS", ""), "SmolLM2-135M-Instruct.Q4_1.gguf")
+REAL = os.access(BINARY, os.X_OK) and os.path.isfile(MODEL)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fake: needs the scripted engine")
+    config.addinivalue_line("markers", "both: on the real engine too, with servers of its own")
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if "fake" in item.keywords and not FAKE:
-            item.add_marker(pytest.mark.skip(reason="needs the scripted engine"))
+def pytest_generate_tests(metafunc):
+    if "kind" not in metafunc.fixturenames:
+        return
+    marks = {m.name for m in metafunc.definition.iter_markers()}
+    real = REAL and "fake" not in marks and ("both" in marks or "server" in metafunc.fixturenames)
+    metafunc.parametrize("kind", ["fake", "real"] if real else ["fake"], scope="module")
 
 
 def free_port():
@@ -42,11 +44,10 @@ def free_port():
 
 
 class Server:
-    def __init__(self, flags, model, log, uds=None, tls=False):
-        self.port, self.uds, self.tls = free_port(), uds, tls
-        command = (
-            shlex.split(COMMAND) if COMMAND else [os.path.join(BUILD, "tests", "unit", "fake_server"), "serve", model]
-        )
+    def __init__(self, kind, flags, model, log, uds=None, tls=False):
+        self.kind, self.port, self.uds, self.tls = kind, free_port(), uds, tls
+        fake = os.path.join(os.path.dirname(BINARY), "tests", "unit", "fake_server")
+        command = [fake, "serve", model] if kind == "fake" else [BINARY, "serve", MODEL]
         where = ["--uds", uds] if uds else ["--port", str(self.port)]
         self.log_path = log
         self.log = open(log, "w")
@@ -74,8 +75,9 @@ class Server:
         self.wait_listening()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if self.tls or self.raw().get("/ready").status == 200:
+            if "serving " in self.logged() if self.tls else self.raw().get("/ready").status == 200:
                 return self
+            assert self.process.poll() is None, self.logged()
             time.sleep(0.02)
         raise AssertionError("it does not get ready")
 
@@ -108,7 +110,6 @@ class Server:
             time.sleep(0.01)
 
     def logged(self):
-        self.log.flush()
         with open(self.log_path) as f:
             return f.read()
 
@@ -128,30 +129,34 @@ class Server:
         self.log.close()
 
 
+def check_log(path):
+    with open(path) as f:
+        log = f.read()
+    assert "ERROR: AddressSanitizer" not in log and "WARNING: ThreadSanitizer" not in log, log
+
+
 @pytest.fixture
-def start(tmp_path):
+def start(kind, tmp_path):
     """start(*flags, model=…, ready=True) → Server; all are stopped at the end, and none may have crashed."""
     servers = []
 
     def go(*flags, model="fake:step_us=1000", ready=True, uds=None, tls=False):
-        s = Server(flags, model, str(tmp_path / f"server{len(servers)}.log"), uds, tls)
+        s = Server(kind, flags, model, str(tmp_path / f"server{len(servers)}.log"), uds, tls)
         servers.append(s)
         return s.wait_ready() if ready else s
 
     yield go
     for s in servers:
         s.stop()
-        log = open(s.log_path).read()
-        assert s.process.returncode >= 0, f"ended by signal {-s.process.returncode}\n{log}"
-        assert "ERROR: AddressSanitizer" not in log and "WARNING: ThreadSanitizer" not in log, log
+        assert s.process.returncode >= 0, f"ended by signal {-s.process.returncode}\n{s.logged()}"
+        check_log(s.log_path)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(kind, tmp_path_factory):
     """One server for all tests of a file that leave it as they found it."""
-    s = Server([], "fake:step_us=1000", str(tmp_path_factory.mktemp("server") / "log"))
+    s = Server(kind, [], "fake:step_us=1000", str(tmp_path_factory.mktemp("server") / "log"))
     yield s.wait_ready()
     s.stop()
-    log = open(s.log_path).read()
-    assert s.process.returncode == 0, log
-    assert "ERROR: AddressSanitizer" not in log and "WARNING: ThreadSanitizer" not in log, log
+    assert s.process.returncode == 0, s.logged()
+    check_log(s.log_path)
