@@ -58,7 +58,7 @@ const char *td_rc_text(td_rc rc) { return rc_find(rc)->text; }
 int td_rc_http(td_rc rc) { return rc_find(rc)->http; }
 int td_rc_exit(td_rc rc) { return rc_find(rc)->exit; }
 
-_Noreturn void td_bug(const char *what, const char *file, int line)
+__attribute__((noreturn)) void td_bug(const char *what, const char *file, int line)
 {
     fprintf(stderr, "tandem: bug: %s at %s:%d\n", what, file, line);
     abort();

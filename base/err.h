@@ -75,6 +75,6 @@ int td_rc_http(td_rc rc);
 int td_rc_exit(td_rc rc);
 
 #define td_assert(cond) ((cond) ? (void)0 : td_bug(#cond, __FILE__, __LINE__))
-_Noreturn void td_bug(const char *what, const char *file, int line);
+__attribute__((noreturn)) void td_bug(const char *what, const char *file, int line);
 
 #endif

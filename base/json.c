@@ -16,7 +16,8 @@ __attribute__((constructor)) static void use_td_memory(void)
 void td_json_free(td_json *j) { cJSON_Delete(j); }
 
 /* The scanner hands over integers beyond 2^53, and whole numbers written as 1.0 or 1e3, as strings that begin with
- * 0xFF, a byte that no checked text holds. Here they become numbers again that carry their text. Iterative: depth is bounded, width is not. */
+ * 0xFF, a byte that no checked text holds. Here they become numbers again that carry their text. Iterative: depth
+ * is bounded, width is not. */
 static void restore_numbers(td_json *root)
 {
     td_json *stack[TD_JSON_STACK_MAX];

@@ -27,7 +27,8 @@ td_rc td_json_scan(const char *s, size_t len, const td_json_limits *lim, td_err 
 td_rc td_json_parse(const char *s, size_t len, const td_json_limits *lim, td_json **out, td_err *err);
 void td_json_free(td_json *j);
 
-/* Access. A missing key or another type gives NULL or false, never an abort. `null` counts as missing in td_json_get. */
+/* Access. A missing key or another type gives NULL or false, never an abort. `null` counts as missing in
+ * td_json_get. */
 td_json *td_json_get(const td_json *obj, const char *key);
 const char *td_json_str(const td_json *j);              // NULL unless a string
 bool td_json_int(const td_json *j, int64_t *out);       // whole numbers only, exact over all of int64

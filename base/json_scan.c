@@ -81,7 +81,10 @@ static int hex4(const char *s)
     int v = 0;
     for (int i = 0; i < 4; i++) {
         char ch = s[i];
-        int d = ch >= '0' && ch <= '9' ? ch - '0' : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
+        int d = ch >= '0' && ch <= '9'   ? ch - '0'
+                : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10
+                : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10
+                                         : -1;
         if (d < 0)
             return -1;
         v = v << 4 | d;
@@ -274,7 +277,8 @@ static td_rc scan_value(scanner *c, bool *opened)
     if (ch == '-' || (ch >= '0' && ch <= '9'))
         return scan_number(c);
     if (ch != '{' && ch != '[')
-        return scan_word(c, "true") || scan_word(c, "false") || scan_word(c, "null") ? TD_OK : bad(c, "expected a value");
+        return scan_word(c, "true") || scan_word(c, "false") || scan_word(c, "null") ? TD_OK
+                                                                                     : bad(c, "expected a value");
     if (c->depth >= c->lim->depth_max || c->depth >= TD_JSON_STACK_MAX)
         return bad(c, "nested too deeply");
     c->at++;

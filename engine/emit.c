@@ -190,8 +190,11 @@ void emit_end(td_engine *e, td_request *r, td_rc rc, const char *message)
         return;
     r->ended = true; // before the choices: the last of them must not end it again
     for (int32_t i = 0; i < r->sampling.n; i++)
-        emit_done(e, &r->seqs[i], rc == TD_E_CANCELED ? TD_FINISH_CANCELED : rc ? TD_FINISH_ERROR : TD_FINISH_LENGTH, -1,
-                  NULL);
+        emit_done(e, &r->seqs[i],
+                  rc == TD_E_CANCELED ? TD_FINISH_CANCELED
+                  : rc                ? TD_FINISH_ERROR
+                                      : TD_FINISH_LENGTH,
+                  -1, NULL);
     note_end(e, r);
     td_event ev = event_of(r, TD_EVENT_END, 0);
     ev.rc = rc;

@@ -20,7 +20,8 @@ static td_rc open_files(td_engine *e, const char **dir, td_err *err)
 {
     const char *path = e->opts.model;
     if (!path || !*path)
-        return td_fail_param(err, TD_E_USAGE, "model", "no model given: name a .gguf file or a directory with config.json");
+        return td_fail_param(err, TD_E_USAGE, "model",
+                             "no model given: name a .gguf file or a directory with config.json");
     if (td_dir_exists(path)) {
         *dir = path;
         return TD_OK;
@@ -107,7 +108,8 @@ static td_rc check_opts(const td_engine *e, td_err *err)
 {
     const td_engine_info *i = &e->info;
     if (i->max_num_seqs < 1 || i->max_num_seqs > TD_SEQS_MAX)
-        return td_fail_param(err, TD_E_USAGE, "max-num-seqs", "--max-num-seqs %d: use 1 to %d", i->max_num_seqs, TD_SEQS_MAX);
+        return td_fail_param(err, TD_E_USAGE, "max-num-seqs", "--max-num-seqs %d: use 1 to %d", i->max_num_seqs,
+                             TD_SEQS_MAX);
     if (i->max_num_batched_tokens < 0 || i->max_num_batched_tokens > TD_BATCH_TOK_MAX)
         return td_fail_param(err, TD_E_USAGE, "max-num-batched-tokens", "--max-num-batched-tokens %d: use 1 to %d",
                              i->max_num_batched_tokens, TD_BATCH_TOK_MAX);

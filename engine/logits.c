@@ -7,15 +7,18 @@ static td_rc check_positions(const int32_t *p, int32_t n, int32_t count, td_err 
 {
     for (int32_t i = 0; i < n; i++)
         if (p[i] < 0 || p[i] >= count || (i && p[i] <= p[i - 1]))
-            return td_fail_param(err, TD_E_INPUT, "positions", "position %d: positions ascend and are below the %d tokens", p[i],
-                                 count);
+            return td_fail_param(err, TD_E_INPUT, "positions",
+                                 "position %d: positions ascend and are below the %d tokens", p[i], count);
     return n > 0 ? TD_OK : td_fail_param(err, TD_E_INPUT, "positions", "no positions given");
 }
 
 td_rc td_logits(td_engine *e, const int32_t *ids, int32_t count, const int32_t *positions, int32_t position_count,
                 float *out, td_err *err)
 {
-    td_request_opts o = {.prompt = ids, .prompt_count = count, .sampling = td_sampling_default(), .no_cache_read = true};
+    td_request_opts o = {.prompt = ids,
+                         .prompt_count = count,
+                         .sampling = td_sampling_default(),
+                         .no_cache_read = true};
     o.sampling.max_tokens = 1;
     td_rc rc = check_positions(positions, position_count, count, err);
     td_request *r;

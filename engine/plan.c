@@ -45,8 +45,8 @@ static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
     static const struct {
         const char *name;
         kern_kv_type type;
-    } names[] = {{"float32", KV_F32}, {"f32", KV_F32},       {"float", KV_F32},      {"float16", KV_F16}, {"f16", KV_F16},
-                 {"half", KV_F16},    {"bfloat16", KV_BF16}, {"bf16", KV_BF16},      {"q8_0", KV_Q8_0},   {"int8", KV_Q8_0}};
+    } names[] = {{"float32", KV_F32}, {"f32", KV_F32},       {"float", KV_F32}, {"float16", KV_F16}, {"f16", KV_F16},
+                 {"half", KV_F16},    {"bfloat16", KV_BF16}, {"bf16", KV_BF16}, {"q8_0", KV_Q8_0},   {"int8", KV_Q8_0}};
     const char *name = e->opts.kv_cache_dtype ? e->opts.kv_cache_dtype : "auto";
     if (strcmp(name, "auto") == 0) {
         *out = model_get_config(e->model)->dtype == MODEL_F32 ? KV_F32 : KV_BF16;
@@ -58,8 +58,8 @@ static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
             return TD_OK;
         }
     }
-    return td_fail_param(err, TD_E_USAGE, "kv-cache-dtype", "unknown KV type %s; use auto, float32, float16, bfloat16 or q8_0",
-                         name);
+    return td_fail_param(err, TD_E_USAGE, "kv-cache-dtype",
+                         "unknown KV type %s; use auto, float32, float16, bfloat16 or q8_0", name);
 }
 
 /* Longest sequence, in tokens, that the cache can hold alone. */
@@ -91,11 +91,12 @@ static td_rc plan_kv(td_engine *e, td_err *err)
     if (rc != TD_OK)
         return rc;
     if (type == KV_Q8_0 && c->head_dim % 32)
-        return td_fail_param(err, TD_E_UNSUPPORTED, "kv-cache-dtype", "q8_0 needs a head dim that is a multiple of 32, not %d",
-                             c->head_dim);
+        return td_fail_param(err, TD_E_UNSUPPORTED, "kv-cache-dtype",
+                             "q8_0 needs a head dim that is a multiple of 32, not %d", c->head_dim);
     int32_t len = e->opts.max_model_len ? e->opts.max_model_len : c->ctx_max, step = e->info.max_num_batched_tokens;
     if (len > c->ctx_max)
-        return td_fail_param(err, TD_E_USAGE, "max-model-len", "%d tokens are beyond the model's context of %d", len, c->ctx_max);
+        return td_fail_param(err, TD_E_USAGE, "max-model-len", "%d tokens are beyond the model's context of %d", len,
+                             c->ctx_max);
     uint64_t block = kv_block_bytes(e->dev, &g), bytes = e->opts.kv_cache_memory;
     if (!bytes)
         bytes = TD_MIN(KV_BYTES_DEFAULT, mem_available() / 2);
@@ -136,8 +137,9 @@ static td_rc reserve_step(td_engine *e, int32_t tok_max, td_err *err)
     e->step_bytes = count.off;
     e->step_mem = e->dev->ops->alloc(e->dev, count.off);
     if (!e->step_mem)
-        return td_fail(err, TD_E_NOMEM, "not enough memory for steps of %d tokens (%zu MiB); lower --max-num-batched-tokens",
-                       tok_max, count.off >> 20);
+        return td_fail(err, TD_E_NOMEM,
+                       "not enough memory for steps of %d tokens (%zu MiB); lower --max-num-batched-tokens", tok_max,
+                       count.off >> 20);
     td_carve bind = {.base = e->step_mem, .cap = count.off};
     step_layout(e, tok_max, &bind);
     for (int32_t l = 0; l < e->info.layer_count; l++)

@@ -34,7 +34,8 @@ static td_rc tokenize(const td_engine *e, const char *text, size_t len, unsigned
 
 td_rc td_tokenize(const td_engine *e, const char *text, size_t len, unsigned flags, td_tokens *out, td_err *err)
 {
-    unsigned f = (flags & TD_TEXT_ADD_SPECIAL ? TOK_ADD_SPECIAL : 0) | (flags & TD_TEXT_PARSE_SPECIAL ? TOK_PARSE_SPECIAL : 0);
+    unsigned f =
+        (flags & TD_TEXT_ADD_SPECIAL ? TOK_ADD_SPECIAL : 0) | (flags & TD_TEXT_PARSE_SPECIAL ? TOK_PARSE_SPECIAL : 0);
     td_rc rc = need_tokenizer(e, err);
     return rc == TD_OK ? tokenize(e, text, len, f, out, err) : rc;
 }

@@ -83,7 +83,8 @@ static td_rc check_lists(const td_sampling *s, int32_t vocab, td_err *err)
     }
     for (int32_t i = 0; i < s->bad_word_count; i++) {
         if (s->bad_word_lens[i] < 1 || s->bad_word_lens[i] > TD_BAD_WORD_TOK_MAX)
-            REFUSE("bad_words", "a bad word has %d tokens; 1 to %d are accepted", s->bad_word_lens[i], TD_BAD_WORD_TOK_MAX);
+            REFUSE("bad_words", "a bad word has %d tokens; 1 to %d are accepted", s->bad_word_lens[i],
+                   TD_BAD_WORD_TOK_MAX);
         td_rc rc = check_ids(s->bad_words[i], s->bad_word_lens[i], vocab, "bad_words", err);
         if (rc != TD_OK)
             return rc;
@@ -166,7 +167,8 @@ static td_rc seq_init(td_engine *e, td_request *r, int32_t choice, const int32_t
     seq *q = &r->seqs[choice];
     const kv_geometry *g = kv_pool_geometry(e->pool);
     int32_t pages = (r->max_total + g->block_tok - 1) / g->block_tok, units = r->max_total / TD_KV_HASH_UNIT_TOK;
-    *q = (seq){.req = r, .choice = choice, .prompt_count = r->prompt_count, .count = r->prompt_count, .cap = r->max_total};
+    *q = (seq){
+        .req = r, .choice = choice, .prompt_count = r->prompt_count, .count = r->prompt_count, .cap = r->max_total};
     q->ids = td_arena_calloc(&r->arena, (size_t)q->cap, sizeof *q->ids);
     int32_t *mem = td_arena_calloc(&r->arena, kv_table_mem_count(g, pages), sizeof *mem);
     kv_key *keys = td_arena_calloc(&r->arena, (size_t)units + 1, sizeof *keys);
@@ -305,7 +307,8 @@ void request_push(td_request *r, const td_event *ev)
 {
     if (ev->kind == TD_EVENT_END)
         atomic_store(&r->over, true);
-    size_t ids = (size_t)ev->id_count * sizeof(int32_t), lps = ev->logprobs ? (size_t)ev->id_count * sizeof *ev->logprobs : 0;
+    size_t ids = (size_t)ev->id_count * sizeof(int32_t),
+           lps = ev->logprobs ? (size_t)ev->id_count * sizeof *ev->logprobs : 0;
     ids = td_align_up(ids, sizeof(float));
     event_node *n = td_alloc(sizeof *n + lps + ids + ev->text_len + 1);
     pthread_mutex_lock(&r->lock);
@@ -376,7 +379,8 @@ bool td_request_wait(td_request *r, int32_t timeout_ms)
     pthread_mutex_lock(&r->lock);
     int rc = 0;
     while (!r->head && !r->lost && rc == 0)
-        rc = timeout_ms < 0 ? pthread_cond_wait(&r->ready, &r->lock) : pthread_cond_timedwait(&r->ready, &r->lock, &until);
+        rc = timeout_ms < 0 ? pthread_cond_wait(&r->ready, &r->lock)
+                            : pthread_cond_timedwait(&r->ready, &r->lock, &until);
     bool there = r->head || r->lost;
     pthread_mutex_unlock(&r->lock);
     return there;

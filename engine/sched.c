@@ -51,7 +51,8 @@ static void list_put(seq_list *l, seq *q, bool by_priority)
 
 void sched_init(sched *s, kv_pool *pool, int32_t seqs_max, int32_t tok_max, bool prefix_caching, seq **plan)
 {
-    *s = (sched){.pool = pool, .seqs_max = seqs_max, .tok_max = tok_max, .prefix_caching = prefix_caching, .plan = plan};
+    *s =
+        (sched){.pool = pool, .seqs_max = seqs_max, .tok_max = tok_max, .prefix_caching = prefix_caching, .plan = plan};
 }
 
 void sched_add(sched *s, seq *q)

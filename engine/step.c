@@ -74,8 +74,8 @@ static void draw(td_engine *e, row_set *set, seq *q, int32_t logit_row, int32_t 
     row->out_slot = slot;
 }
 
-/* The first choice's prompt is computed: the others begin with its blocks, and draw from the same logits. Where there is
- * no room they queue, and find the prompt in the cache later. */
+/* The first choice's prompt is computed: the others begin with its blocks, and draw from the same logits. Where
+ * there is no room they queue, and find the prompt in the cache later. */
 static void draw_others(td_engine *e, row_set *set, seq *first, int32_t logit_row)
 {
     td_request *r = first->req;
@@ -104,7 +104,8 @@ static void sample_slice(td_engine *e, int32_t first, int32_t count)
     for (int32_t i = 0; i < count; i++) {
         const batch_sample *s = &e->batch.samples[first + i];
         if (s->prompt) {
-            kern_sample_row *row = rows_next(e, &set, (row_use){.seq = s->seq, .position = s->position, .prompt = true});
+            kern_sample_row *row =
+                rows_next(e, &set, (row_use){.seq = s->seq, .position = s->position, .prompt = true});
             *row = (kern_sample_row){.logit_row = i, .given = true, .given_id = s->seq->ids[s->position + 1],
                                      .want_logprob = true, .top_n = s->seq->req->sampling.prompt_logprobs,
                                      .out_slot = -1};

@@ -197,8 +197,8 @@ TD_API bool td_request_wait(td_request *r, int32_t timeout_ms);
 /* ------------------------------------------------------------------ logits */
 
 /* Teacher forcing: logits of the given positions of one token sequence, out[position_count][vocab]. Blocks. */
-TD_API td_rc td_logits(td_engine *e, const int32_t *ids, int32_t count, const int32_t *positions, int32_t position_count,
-                       float *out, td_err *err);
+TD_API td_rc td_logits(td_engine *e, const int32_t *ids, int32_t count, const int32_t *positions,
+                       int32_t position_count, float *out, td_err *err);
 
 /* ------------------------------------------------------------------ metrics */
 

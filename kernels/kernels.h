@@ -12,7 +12,8 @@
  * - fused multiply-add only where written, flush-to-zero on every compute thread, own exp, log, sin, cos (math.h).
  * So every output element depends on its own inputs only, never on batch, threads or instruction set.
  *
- * Legend: T tokens, E hidden, N weight rows, K weight columns, Hq query heads, Hkv key/value heads, D head dim, V vocab. */
+ * Legend: T tokens, E hidden, N weight rows, K weight columns, Hq query heads, Hkv key/value heads, D head dim, V
+ * vocab. */
 #ifndef TD_KERNELS_KERNELS_H
 #define TD_KERNELS_KERNELS_H
 

@@ -1,7 +1,8 @@
 /* tensor.h - number formats and the objects that carry them between model and kernels.
  *
- * A weight is a matrix in a back end's private packed layout; an activation is a matrix of one row per token in the form
- * that the weight's product wants. The model never looks inside either. Plain data; owned by whoever allocated it. */
+ * A weight is a matrix in a back end's private packed layout; an activation is a matrix of one row per token in
+ * the form that the weight's product wants. The model never looks inside either. Plain data; owned by whoever
+ * allocated it. */
 #ifndef TD_KERNELS_TENSOR_H
 #define TD_KERNELS_TENSOR_H
 
@@ -20,7 +21,8 @@ typedef enum kern_act_kind { // activation forms
     KA_COUNT
 } kern_act_kind;
 
-typedef enum kern_kv_type { KV_F32, KV_F16, KV_BF16, KV_Q8_0, KV_TYPES } kern_kv_type; // q8_0: one f16 scale per 32 dims
+/* Forms of cached K and V; q8_0 has one f16 scale per 32 dims of a token and head. */
+typedef enum kern_kv_type { KV_F32, KV_F16, KV_BF16, KV_Q8_0, KV_TYPES } kern_kv_type;
 
 typedef struct kern_type_info {
     const char *name;      // "Q4_K", as files and --help write it

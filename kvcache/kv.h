@@ -1,9 +1,9 @@
 /* kv.h - the pool of KV blocks: who holds what, what is cached under which name, what may be reused.
  *
- * Every block has the same size: block_tok tokens of `layers_per_block` layers, K and V. A KV group is a set of at most
- * that many layers of one kind (full or window) that share a page table, so all groups draw from one pool and nothing is
- * set aside for one kind. A block's memory is, layer by layer, what the back end's kv_layer_bytes() says; kv_layer_view()
- * is the only way in.
+ * Every block has the same size: block_tok tokens of `layers_per_block` layers, K and V. A KV group is a set of at
+ * most that many layers of one kind (full or window) that share a page table, so all groups draw from one pool and
+ * nothing is set aside for one kind. A block's memory is, layer by layer, what the back end's kv_layer_bytes()
+ * says; kv_layer_view() is the only way in.
  *
  *      free ──kv_alloc──▶ held ──last unref──▶ cached (it has a name) or free (it has none)
  *        ▲                 │ ▲                   │   │
@@ -78,7 +78,8 @@ typedef struct kv_count { // always: free + cached + held + leased + quarantined
     int64_t free, cached, held, leased, quarantined, total;
 } kv_count;
 void kv_counts(const kv_pool *p, kv_count *out); // any thread
-/* Recounts from the blocks themselves and asserts that lists, names and counters agree. Slow: tests and idle moments. */
+/* Recounts from the blocks themselves and asserts that lists, names and counters agree. Slow: tests and idle
+ * moments. */
 void kv_audit(const kv_pool *p);
 
 #endif

@@ -271,8 +271,8 @@ td_rc kv_pool_open(kern_dev *dev, const kv_geometry *g, int32_t block_count, kv_
     p->block_bytes = kv_block_bytes(dev, g);
     p->free = p->cached = (kv_list){NONE, NONE};
     if (block_count < 1 || !td_size_mul_ok(p->block_bytes, (size_t)block_count, &p->mem_bytes) || !pool_alloc(p)) {
-        td_fail(err, TD_E_NOMEM, "not enough memory for %d KV blocks of %zu bytes; lower --kv-cache-memory", block_count,
-                p->block_bytes);
+        td_fail(err, TD_E_NOMEM, "not enough memory for %d KV blocks of %zu bytes; lower --kv-cache-memory",
+                block_count, p->block_bytes);
         kv_pool_close(p);
         return TD_E_NOMEM;
     }

@@ -20,7 +20,8 @@ struct model {
 
 /* x = embedding rows, and the step's rope tables. */
 void block_begin(const model *m, model_step *st, const kern_batch *b);
-/* st->in = norm(x), after x += y_weight ? norm(y) * y_weight : y where y is given. Forms: those that w[0, count) want. */
+/* st->in = norm(x), after x += y_weight ? norm(y) * y_weight : y where y is given. Forms: those that w[0, count)
+ * want. */
 void block_norm(const model *m, model_step *st, int32_t tok_count, const float *y, const float *y_weight,
                 const float *weight, const kern_weight *const *w, int32_t count);
 /* q, k, v of the layer from st->in; stores k and v; attends: st->mid_attn in the form that the output matrix wants. */

@@ -1,5 +1,5 @@
-/* Gemma 3: every block's sum passes a norm of its own before it joins the residual. The norm that ends one block and the
- * norm that begins the next are one operation, so y waits until the next block_norm takes it. */
+/* Gemma 3: every block's sum passes a norm of its own before it joins the residual. The norm that ends one block
+ * and the norm that begins the next are one operation, so y waits until the next block_norm takes it. */
 #include "model/block.h"
 
 bool gemma_forward(const model *m, model_step *st, const kern_batch *b, const kern_kv_layer *kv, const int32_t *group)

@@ -100,7 +100,8 @@ void model_step_layout(const model *m, int32_t tok_max, int32_t sample_max, int3
                        model_step *st)
 {
     const model_config *f = &m->config;
-    size_t T = (size_t)tok_max, Q = (size_t)f->q_heads * (size_t)f->head_dim, K = (size_t)f->kv_heads * (size_t)f->head_dim;
+    size_t T = (size_t)tok_max, Q = (size_t)f->q_heads * (size_t)f->head_dim,
+           K = (size_t)f->kv_heads * (size_t)f->head_dim;
     unsigned forms = forms_used(m);
     *st = (model_step){.tok_max = tok_max, .sample_max = sample_max};
     st->x = td_carve_take(c, T * (size_t)f->hidden, sizeof(float));

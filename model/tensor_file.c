@@ -46,8 +46,8 @@ static td_rc gguf_ref(const tensor_file *f, const char *name, tensor_ref *out, u
     while (type < KT_COUNT && kern_types[type].ggml_type != t->ggml_type)
         type++;
     if (type == KT_COUNT)
-        return td_fail(err, TD_E_UNSUPPORTED, "tensor %s has GGML type %u, which is not implemented; see models.md", name,
-                       t->ggml_type);
+        return td_fail(err, TD_E_UNSUPPORTED, "tensor %s has GGML type %u, which is not implemented; see models.md",
+                       name, t->ggml_type);
     *out = (tensor_ref){.name = t->name, .type = (kern_type)type, .handle = t};
     dims[0] = t->dims[0];
     dims[1] = t->dims[1] * t->dims[2] * t->dims[3];

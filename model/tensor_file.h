@@ -1,5 +1,5 @@
-/* tensor_file.h - one face over GGUF, safetensors and dummy tensors: a named matrix whose rows can be read in file form.
- * Read-only after open; rows may be read from several threads. */
+/* tensor_file.h - one face over GGUF, safetensors and dummy tensors: a named matrix whose rows can be read in file
+ * form. Read-only after open; rows may be read from several threads. */
 #ifndef TD_MODEL_TENSOR_FILE_H
 #define TD_MODEL_TENSOR_FILE_H
 

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Rows are read, hashed and packed in slabs of about this many bytes: large enough for the disk, small for the cache. */
+/* Rows are read, hashed and packed in slabs of about this many bytes: large enough for the disk, small for the
+ * cache. */
 enum { SLAB_BYTES = 1 << 20 };
 
 typedef struct slab { // one unit of loading work

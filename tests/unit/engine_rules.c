@@ -172,7 +172,8 @@ static void rules_on_tokens(void **state)
 
     // A word of two tokens may not be completed, a word of one never appears.
     bad1[0] = free_run.ids[0][3], bad1[1] = free_run.ids[0][4];
-    o.sampling.bad_words = (const int32_t *const *)words, o.sampling.bad_word_lens = lens, o.sampling.bad_word_count = 1;
+    o.sampling.bad_words = (const int32_t *const *)words, o.sampling.bad_word_lens = lens,
+    o.sampling.bad_word_count = 1;
     run(e, &o, &a);
     assert_memory_equal(a.ids[0], free_run.ids[0], 4 * sizeof(int32_t));
     for (int i = 1; i < 30; i++)
@@ -458,9 +459,14 @@ static void torture(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(choices_and_seeds), cmocka_unit_test(rules_on_tokens), cmocka_unit_test(logprobs),
-        cmocka_unit_test(draws_follow_the_logits), cmocka_unit_test(prefix_and_salt), cmocka_unit_test(refuses), cmocka_unit_test(cancels),
-        cmocka_unit_test(queue_deadline_drain), cmocka_unit_test(torture)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(choices_and_seeds),
+                                       cmocka_unit_test(rules_on_tokens),
+                                       cmocka_unit_test(logprobs),
+                                       cmocka_unit_test(draws_follow_the_logits),
+                                       cmocka_unit_test(prefix_and_salt),
+                                       cmocka_unit_test(refuses),
+                                       cmocka_unit_test(cancels),
+                                       cmocka_unit_test(queue_deadline_drain),
+                                       cmocka_unit_test(torture)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

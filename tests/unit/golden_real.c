@@ -1,6 +1,7 @@
-/* The two real models against a float64 reference on the dequantised weights: tokens equal, top logits close, greedy text
- * equal unless a margin on the way is tiny. And the promise: the same bits however the work is cut, shared, cached,
- * threaded or vectorised. Models come from $TANDEM_MODELS; without it the tests are skipped, and say so. */
+/* The two real models against a float64 reference on the dequantised weights: tokens equal, top logits close,
+ * greedy text equal unless a margin on the way is tiny. And the promise: the same bits however the work is cut,
+ * shared, cached, threaded or vectorised. Models come from $TANDEM_MODELS; without it the tests are skipped, and
+ * say so. */
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -60,7 +61,10 @@ typedef struct answer {
 
 static td_request *submit(td_engine *e, const int32_t *ids, int32_t count, int32_t n, float temperature)
 {
-    td_request_opts o = {.prompt = ids, .prompt_count = count, .sampling = td_sampling_default(), .want_logits_hash = true};
+    td_request_opts o = {.prompt = ids,
+                         .prompt_count = count,
+                         .sampling = td_sampling_default(),
+                         .want_logits_hash = true};
     o.sampling.temperature = temperature;
     o.sampling.max_tokens = n;
     o.sampling.ignore_eos = true;

@@ -184,7 +184,8 @@ static void salts_and_sizes_name_alike(void **state)
 {
     (void)state;
     uint8_t fp[32] = {9};
-    kv_key a = prefix_root(fp, "cpu1", NULL, NULL), b = prefix_root(fp, "cpu1", NULL, "x"), e = prefix_root(fp, "cpu1", NULL, "");
+    kv_key a = prefix_root(fp, "cpu1", NULL, NULL), b = prefix_root(fp, "cpu1", NULL, "x"),
+           e = prefix_root(fp, "cpu1", NULL, "");
     assert_memory_not_equal(&a, &b, 32);
     assert_memory_not_equal(&a, &e, 32);
     int32_t ids[64] = {5};
@@ -223,6 +224,7 @@ static void leased_blocks_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(plan_groups), cmocka_unit_test(random_day),
-                                       cmocka_unit_test(salts_and_sizes_name_alike), cmocka_unit_test(leased_blocks_wait)};
+                                       cmocka_unit_test(salts_and_sizes_name_alike),
+                                       cmocka_unit_test(leased_blocks_wait)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
