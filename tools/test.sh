@@ -47,8 +47,14 @@ bring_models() {
     fetch_gemma3 >/dev/null
 }
 
-# unit PRESET: every ctest of a build; its results as JUnit in build/results.
+# unit PRESET: every ctest of a build; its results as JUnit in build/results. The real models are for the release build:
+# under a sanitizer they would take most of an hour and find what the tiny models find.
 unit() {
+    if [ "$1" = release ]; then
+        export TANDEM_MODELS=$models
+    else
+        unset TANDEM_MODELS
+    fi
     ctest --test-dir "build/$1" --output-on-failure --timeout 300 -j "$(nproc)" \
         --output-junit "$results/$1.xml" >"$results/$1.log" 2>&1 || {
         grep -v '^ *[0-9]*/[0-9]* Test .*Passed' "$results/$1.log" | tail -150 >&2
