@@ -176,7 +176,7 @@ http_verdict http_guard_head(http_guard *g, const char *p, size_t len, size_t *h
         } else if ((c < 0x20 && c != '\t') || c == 0x7f) {
             return bad(g, 400, "a control character in the request head");
         }
-        if (g->scanned - g->skip >= TD_HTTP_HEADER_BYTES_MAX)
+        if (g->scanned >= TD_HTTP_HEADER_BYTES_MAX + g->skip)
             return bad(g, 431, "the request head is larger than 32 KiB");
         if (g->lines == 0 && g->scanned > TD_HTTP_URI_BYTES_MAX + 64)
             return bad(g, 414, "the path is longer than 8192 bytes");

@@ -1,0 +1,3 @@
+td_fuzz(server_guard server)
+td_fuzz(server_params server)
+td_fuzz(server_http server fake_engine)
