@@ -191,6 +191,16 @@ static td_rc measure_step_tok(td_engine *e, td_err *err)
     return TD_OK;
 }
 
+static void say_plan(const td_engine *e)
+{
+    const td_engine_info *i = &e->info;
+    td_info("memory: weights %llu MiB, KV cache %llu MiB (%d blocks of %d tokens, %s), step %llu MiB",
+            (unsigned long long)(i->weight_bytes >> 20), (unsigned long long)(i->kv_bytes >> 20), i->block_count,
+            i->block_tok, i->kv_dtype, (unsigned long long)(i->step_bytes >> 20));
+    td_info("up to %d sequences and %d tokens in a step, %d tokens of context, %d threads on %s", i->max_num_seqs,
+            i->max_num_batched_tokens, i->max_model_len, i->threads, i->device);
+}
+
 td_rc engine_plan(td_engine *e, td_err *err)
 {
     bool measured = e->info.max_num_batched_tokens == 0;
@@ -208,6 +218,7 @@ td_rc engine_plan(td_engine *e, td_err *err)
     e->info.step_bytes = e->step_bytes;
     sched_init(&e->sched, e->pool, e->info.max_num_seqs, e->info.max_num_batched_tokens, !e->opts.no_prefix_caching,
                e->sched.plan);
+    say_plan(e);
     return TD_OK;
 }
 
