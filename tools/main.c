@@ -103,17 +103,24 @@ static td_rc read_config(flags *f, td_err *err)
     return rc;
 }
 
-static td_rc read_flags(flags *f, int argc, char *const *argv, td_err *err)
+static void setup_log(const flags *f, size_t verb)
+{
+    int choice = (int)flags_choice(f, "log-level"); // 0 = auto
+    td_log_level level = choice ? (td_log_level)(choice - 1) : verb == VERB_SERVE ? TD_LOG_INFO : TD_LOG_WARN;
+    td_log_setup(level, flags_choice(f, "log-format") == 1);
+}
+
+static td_rc read_flags(flags *f, size_t verb, int argc, char *const *argv, td_err *err)
 {
     td_rc rc = flags_read_argv(f, argc, argv, err);
     if (!rc)
-        td_log_setup((td_log_level)flags_choice(f, "log-level"), flags_choice(f, "log-format") == 1);
+        setup_log(f, verb);
     if (!rc)
         rc = flags_read_env(f, environ, err);
     if (!rc)
         rc = read_config(f, err);
     if (!rc)
-        td_log_setup((td_log_level)flags_choice(f, "log-level"), flags_choice(f, "log-format") == 1);
+        setup_log(f, verb);
     return rc;
 }
 
@@ -137,7 +144,7 @@ static td_rc run_verb(size_t verb, int argc, char *const *argv, int *status, td_
     flags *f = NULL;
     td_rc rc = flags_new(&verbs_table, verb, &f, err);
     if (!rc)
-        rc = read_flags(f, argc, argv, err);
+        rc = read_flags(f, verb, argc, argv, err);
     if (!rc && flags_bool(f, "print-config")) {
         td_buf out = TD_BUF_INIT;
         flags_print(f, &out);

@@ -31,8 +31,8 @@ static const flags_def defs[] = {
      .help = "YAML file with one `flag: value` a line."},
     {"print-config", FLAG_BOOL, NULL, ALL, .group = G_GENERAL, .traits = FLAG_ARGV,
      .help = "Print each value and where it came from, and end."},
-    {"log-level", FLAG_ENUM, "info", ALL, .choices = "error|warn|info|debug", .group = G_GENERAL,
-     .help = "How much to say on stderr."},
+    {"log-level", FLAG_ENUM, "auto", ALL, .choices = "auto|error|warn|info|debug", .group = G_GENERAL,
+     .help = "How much to say on stderr; auto: info for serve, warn for verbs whose results are on a terminal."},
     {"log-format", FLAG_ENUM, "text", ALL, .choices = "text|json", .group = G_GENERAL, .help = "Form of log lines."},
 
     /* ---- model ---- */
