@@ -21,7 +21,6 @@ enum {
 
 struct tok_regex {
     pcre2_code *code;
-    bool jit;
 };
 
 static void *regex_malloc(size_t bytes, void *ctx)
@@ -67,7 +66,7 @@ td_rc tok_regex_new(const char *pattern, size_t len, tok_regex **out, td_err *er
     tok_regex *r = rc == TD_OK ? td_alloc(sizeof *r) : NULL;
     int code = r ? compile(&text, r, &at) : PCRE2_ERROR_NOMEMORY;
     if (rc == TD_OK && code == 0) {
-        r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; // without it only slower
+        pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE); // may fail where memory cannot be made executable: only slower
         *out = r;
         r = NULL;
     } else if (rc == TD_OK) {

@@ -1,0 +1,3 @@
+td_fuzz(tokenizer_json model)
+td_fuzz(tokenizer_model model)
+td_fuzz(bpe_encode model)
