@@ -11,6 +11,7 @@
 
 typedef struct probe {
     const char *messages;  // JSON
+    const char *needle;    // must be in the output
     const char *forbidden[3]; // in the output
 } probe;
 
@@ -21,7 +22,7 @@ static bool passes(const chat_template *t, const probe *p, td_rc *rc)
     td_err err = TD_ERR_INIT;
     chat_args args = {.add_generation_prompt = false};
     bool ok = td_json_parse(p->messages, strlen(p->messages), &td_json_request_limits, &messages, &err) == TD_OK &&
-              chat_render_messages(t, messages, &args, &out, &err) == TD_OK && strstr(td_buf_cstr(&out), NEEDLE);
+              chat_render_messages(t, messages, &args, &out, &err) == TD_OK && strstr(td_buf_cstr(&out), p->needle);
     if (err.rc == TD_E_NOMEM)
         *rc = err.rc;
     for (int i = 0; i < 3 && p->forbidden[i]; i++)
@@ -31,8 +32,8 @@ static bool passes(const chat_template *t, const probe *p, td_rc *rc)
     return ok;
 }
 
-static const probe plain = {"[{\"role\":\"user\",\"content\":\"" NEEDLE "\"}]", {NULL}};
-static const probe listed = {"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"" NEEDLE "\"}]}]",
+static const probe plain = {"[{\"role\":\"user\",\"content\":\"" NEEDLE "\"}]", NEEDLE, {NULL}};
+static const probe listed = {"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"" NEEDLE "\"}]}]", NEEDLE,
                              {"'type'", "\"type\"", NULL}};
 
 #define CALLS(content, arguments)                                                                               \
@@ -46,10 +47,13 @@ static const struct {
     probe p;
     bool null_content, string_arguments;
 } calls[] = { // the first that passes; a dict printed as Python does is not JSON for the model
-    {{CALLS("null", OBJECT), {"None", "'key'", NULL}}, true, false},
-    {{CALLS("\"\"", OBJECT), {"'key'", NULL}}, false, false},
-    {{CALLS("null", TEXT), {"None", NULL}}, true, true},
-    {{CALLS("\"\"", TEXT), {NULL}}, false, true},
+    {{CALLS("null", OBJECT), NEEDLE, {"None", "'key'", NULL}}, true, false},
+    {{CALLS("\"\"", OBJECT), NEEDLE, {"'key'", NULL}}, false, false},
+    {{CALLS("null", TEXT), NEEDLE, {"None", NULL}}, true, true},
+    {{CALLS("\"\"", TEXT), NEEDLE, {NULL}}, false, true},
+    // templates that do not know tool calls
+    {{CALLS("null", OBJECT), "hi", {"None", NULL}}, true, false},
+    {{CALLS("\"\"", OBJECT), "hi", {NULL}}, false, false},
 };
 
 td_rc chat_probe(chat_template *t, td_err *err)

@@ -105,6 +105,10 @@ static void tool_calls(void **state)
     assert_string_equal(render(t, (ask){.messages = object_args}), "q<{\"a\":2}>");
     chat_template_free(t);
 
+    t = from_text("{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}"); // knows no tool calls
+    assert_string_equal(render(t, (ask){.messages = text_args}), "<q><>");
+    chat_template_free(t);
+
     t = from_text("{{ 'tools' if tools else 'none' }}{{ tools is none }}");
     assert_string_equal(render(t, (ask){.messages = "[]"}), "noneTrue");
     assert_string_equal(render(t, (ask){.messages = "[]", .tools = "[]"}), "noneTrue");
