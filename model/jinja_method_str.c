@@ -230,10 +230,17 @@ bool jstrm_join(jrun *r, jval self, const jcall *c, jval *out)
     size_t n;
     if (!jcall_bind(r, c, "join", "/iterable", 1, &over) || !jval_items(r, over, &item, &n))
         return false;
-    for (size_t i = 0; i < n; i++)
+    if (self.sub == JSTR_SAFE) { // takes anything and escapes it
+        jval *safe = jrun_alloc(r, n, sizeof *safe);
+        for (size_t i = 0; safe && i < n; i++)
+            if (!jop_escape(r, item[i], &safe[i]))
+                return false;
+        item = safe;
+    }
+    for (size_t i = 0; item && i < n; i++)
         if (item[i].kind != J_STR)
             return jrun_fail(r, "join: item %zu is %s and not a string", i, jval_type_name(item[i]));
-    return jstr_join(r, self, item, n, out);
+    return r->rc == TD_OK && jstr_join(r, self, item, n, out);
 }
 
 bool jstr_replace(jrun *r, jval s, jval from, jval to, int64_t limit, jval *out)
