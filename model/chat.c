@@ -272,17 +272,15 @@ static td_rc check_kwargs(const td_json *kwargs, td_err *err)
     return TD_OK;
 }
 
-static bool add_ref(td_json *obj, const char *key, const td_json *value)
+static bool add_or_null(td_json *obj, const char *key, const td_json *value)
 {
-    if (!value || cJSON_IsNull(value))
-        return cJSON_AddNullToObject(obj, key) != NULL;
-    return cJSON_AddItemReferenceToObject(obj, key, (td_json *)(uintptr_t)value);
+    return value ? chat_add_ref(obj, key, value) : cJSON_AddNullToObject(obj, key) != NULL;
 }
 
 static bool add_all(td_json *obj, const td_json *from)
 {
     td_json_each(v, from)
-        if (!cJSON_AddItemReferenceToObject(obj, v->string, v))
+        if (!chat_add_ref(obj, v->string, v))
             return false;
     return true;
 }
@@ -292,8 +290,10 @@ td_rc chat_render_messages(const chat_template *t, const td_json *messages, cons
 {
     bool tools = cJSON_IsArray(args->tools) && args->tools->child;
     td_json *vars = cJSON_CreateObject();
-    bool ok = vars && add_all(vars, t->vars) && add_all(vars, args->kwargs) && add_ref(vars, "messages", messages) &&
-              add_ref(vars, "tools", tools ? args->tools : NULL) && add_ref(vars, "documents", args->documents) &&
+    bool ok = vars && add_all(vars, t->vars) && add_all(vars, args->kwargs) &&
+              chat_add_ref(vars, "messages", messages) &&
+              add_or_null(vars, "tools", tools ? args->tools : NULL) &&
+              add_or_null(vars, "documents", args->documents) &&
               cJSON_AddBoolToObject(vars, "add_generation_prompt", args->add_generation_prompt);
     const jinja *which = tools && t->tool_use ? t->tool_use : t->plain;
     td_rc rc = ok ? jinja_render(which, vars, args->now, out, err) : nomem(err);

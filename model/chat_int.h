@@ -29,6 +29,8 @@ typedef struct chat_built {
 } chat_built;
 /* tag: put behind the last message's text, or NULL. */
 td_rc chat_build(const chat_args *args, const chat_caps *caps, const char *tag, chat_built *b, td_err *err);
+/* obj[key] becomes a reference to item, which stays whose it was. */
+bool chat_add_ref(td_json *obj, const char *key, const td_json *item);
 void chat_built_free(chat_built *b);
 
 /* Renders with the template's own variables and these messages; appends to *out. */

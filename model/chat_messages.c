@@ -35,6 +35,18 @@ static bool add(td_json *obj, const char *key, td_json *value) // takes value, w
     return false;
 }
 
+/* cJSON's own function loses the reference when there is no memory for the key. */
+bool chat_add_ref(td_json *obj, const char *key, const td_json *item)
+{
+    if (cJSON_IsObject(item))
+        return add(obj, key, cJSON_CreateObjectReference(item->child));
+    if (cJSON_IsArray(item))
+        return add(obj, key, cJSON_CreateArrayReference(item->child));
+    if (cJSON_IsString(item))
+        return add(obj, key, cJSON_CreateStringReference(item->valuestring));
+    return add(obj, key, cJSON_Duplicate(item, false));
+}
+
 static bool append(td_json *list, td_json *value)
 {
     if (value && cJSON_AddItemToArray(list, value))
@@ -174,11 +186,11 @@ static td_json *with_member(const td_json *obj, const char *key, td_json *value)
     td_json_each(member, ok ? obj : NULL)
     {
         bool same = !strcmp(member->string, key);
-        ok = ok && (same ? cJSON_AddItemReferenceToObject(copy, key, value)
-                         : cJSON_AddItemReferenceToObject(copy, member->string, member));
+        ok = ok && (same ? chat_add_ref(copy, key, value)
+                         : chat_add_ref(copy, member->string, member));
         done |= same;
     }
-    ok = ok && (done || cJSON_AddItemReferenceToObject(copy, key, value));
+    ok = ok && (done || chat_add_ref(copy, key, value));
     if (ok)
         return copy;
     td_json_free(copy);
@@ -239,8 +251,8 @@ static bool add_reasoning(td_json *out, const td_json *msg)
     td_json *item = reasoning_of(msg);
     if (!item)
         return true;
-    return (td_json_get(msg, "thinking") || cJSON_AddItemReferenceToObject(out, "thinking", item)) &&
-           cJSON_AddItemReferenceToObject(out, "reasoning_content", item);
+    return (td_json_get(msg, "thinking") || chat_add_ref(out, "thinking", item)) &&
+           chat_add_ref(out, "reasoning_content", item);
 }
 
 /* Everything in its place; content and tool calls in their new form (calls NULL: left out). */
@@ -257,10 +269,10 @@ static bool copy_members(td_json *out, const td_json *msg, td_json *content, td_
             value = calls;
         else if (!strcmp(key, "content"))
             value = content, done = true;
-        if (value && !cJSON_AddItemReferenceToObject(out, key, value))
+        if (value && !chat_add_ref(out, key, value))
             return false;
     }
-    return done || cJSON_AddItemReferenceToObject(out, "content", content);
+    return done || chat_add_ref(out, "content", content);
 }
 
 static td_rc convert_message(const convert *c, const td_json *msg, chat_built *b)
