@@ -33,9 +33,8 @@ static void rope_tok(const kern_rope_args *a, double pos, float *out)
     __m256d scale = _mm256_set1_pd((double)a->mscale), s, c;
     for (int32_t i = 0; i < a->dims / 2; i += 4) {
         int32_t n = TD_MIN(a->dims / 2 - i, 4);
-        double f[4] = {0};
-        memcpy(f, a->inv_freq + i, (size_t)n * sizeof *f);
-        sin_cos(_mm256_mul_pd(_mm256_set1_pd(pos), _mm256_loadu_pd(f)), &s, &c);
+        __m256i in = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+        sin_cos(_mm256_mul_pd(_mm256_set1_pd(pos), _mm256_maskload_pd(a->inv_freq + i, in)), &s, &c);
         __m128 cf = _mm256_cvtpd_ps(_mm256_mul_pd(c, scale)), sf = _mm256_cvtpd_ps(_mm256_mul_pd(s, scale));
         __m256 v = _mm256_set_m128(_mm_unpackhi_ps(cf, sf), _mm_unpacklo_ps(cf, sf));
         store256_first(out + 2 * i, 2 * n, v);
