@@ -156,7 +156,7 @@ typedef struct kern_sample_out { // log probabilities are those of the raw logit
     int32_t token;
     int32_t rank;                // 1 = the most probable
     float logprob;
-    bool bad;                    // the row held NaN or +infinity, or no token was allowed: token is -1, the slot gets 0
+    bool bad;                    // NaN or +infinity in the row, or no token allowed: token is -1, the slot gets 0
     int32_t top_ids[TD_LOGPROBS_MAX];   // descending, id ascending among equals
     float top_logprobs[TD_LOGPROBS_MAX];
 } kern_sample_out;

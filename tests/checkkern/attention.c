@@ -24,10 +24,19 @@ static attn_shape random_shape(int type)
     return s;
 }
 
-static int random_rows(attn_row *rows, int max, int64_t budget)
+enum { ROWS_MAX = 80, ROWS_FEW = 6 };
+
+/* Some calls have so many rows that none is split, a long one neither. */
+static int random_rows(attn_row *rows, int64_t budget)
 {
     int n = 0;
-    for (int count = ck_rand_int(1, max); n < count; n++) {
+    if (ck_one_in(4)) {
+        for (; n < ROWS_MAX; n++)
+            rows[n] = (attn_row){1, ck_rand_int(1, 40)};
+        rows[ck_rand_int(0, ROWS_MAX - 1)] = (attn_row){ck_rand_int(1, 3), ck_rand_int(1000, 4000)};
+        return n;
+    }
+    for (int count = ck_rand_int(1, ROWS_FEW); n < count; n++) {
         int32_t toks = ck_one_in(4) ? ck_rand_int(2, 64) : ck_rand_int(0, 1);
         int32_t ctx = toks + (ck_one_in(6) ? ck_rand_int(0, 5000) : ck_rand_int(0, 150));
         rows[n] = (attn_row){toks, TD_MAX(ctx, 1)};
@@ -42,8 +51,8 @@ static void run(int type)
 {
     for (int round = 0; round < 25; round++) {
         attn_shape s = random_shape(type);
-        attn_row rows[6] = {{1, 1}};
-        int count = random_rows(rows, 6, 8000000 / (s.q_heads * s.head_dim));
+        attn_row rows[ROWS_MAX] = {{1, 1}};
+        int count = random_rows(rows, 8000000 / (s.q_heads * s.head_dim));
         if (rows[0].ctx * rows[0].tok_count * s.q_heads * s.head_dim > 40000000)
             rows[0] = (attn_row){1, 1100};
         attn_world w;

@@ -64,7 +64,10 @@ static kern_sample_row random_row(int32_t index, int32_t vocab)
                          .choice = ck_rand() % 3};
     static const float temperatures[] = {0.0f, 1.0f, 0.7f, 0.05f, 1e-4f, 2.0f, 100.0f};
     r.temperature = temperatures[ck_rand_int(0, (int)TD_COUNT(temperatures) - 1)];
-    r.top_p = ck_one_in(2) ? 1.0f : ck_one_in(5) ? 1e-6f : (float)ck_rand_int(1, 999) / 1000.0f;
+    static const float shares[] = {0.25f, 0.5f, 0.75f, 1e-6f, 1e-12f, 0.0f}; // quarters cut between equal weights
+    r.top_p = ck_one_in(2) ? 1.0f : (float)ck_rand_int(1, 999) / 1000.0f;
+    if (ck_one_in(4))
+        r.top_p = shares[ck_rand_int(0, (int)TD_COUNT(shares) - 1)];
     r.min_p = ck_one_in(3) ? (float)ck_rand_int(1, 1000) / 1000.0f : 0.0f;
     r.typical_p = ck_one_in(5) ? (float)ck_rand_int(1, 999) / 1000.0f : 1.0f;
     r.top_k = ck_one_in(2) ? 0 : ck_one_in(2) ? ck_rand_int(1, 50) : ck_rand_int(1, vocab + 10);

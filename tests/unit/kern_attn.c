@@ -1,6 +1,7 @@
 /* Attention against a plain softmax in double, and against itself in other batches, splits and page orders. */
 #include "../checkkern/attn_world.h"
 
+#include "base/hash.h"
 #include "kernels/device.h"
 
 #include <math.h>
@@ -157,6 +158,58 @@ static void test_threads(void **state)
             }
 }
 
+static void check_bits(const cpu_level *level, const char *what, const float *x, size_t count, uint32_t want)
+{
+    uint32_t crc = td_crc32c(0, x, count * sizeof *x);
+    if (crc != want)
+        fail_msg("%s: %s is 0x%08x, not 0x%08x", level->name, what, crc, want);
+}
+
+/* The order of sums is part of what `cpu1` names: these bits change with that name alone. */
+static void test_pinned_attention(void **state)
+{
+    (void)state;
+    static const attn_row rows[] = {{3, 2600}, {1, 1500}};
+    for (int i = 0; i < level_count; i++) {
+        attn_shape s = {.q_heads = 4, .kv_heads = 2, .head_dim = 32, .block_tok = 16, .type = KV_Q8_0, .scale = 0.25f,
+                        .softcap = 20.0f};
+        attn_world w;
+        world_open(&w, &s, rows, TD_COUNT(rows), levels[i], 2024);
+        world_run(&w, levels[i]);
+        check_bits(levels[i], "attention", w.out, 4 * 4 * 32, 0x5679fe45);
+        world_close(&w);
+    }
+}
+
+static void test_pinned_rows(void **state)
+{
+    (void)state;
+    enum { TOKS = 50, COLS = 100 };
+    static float x[TOKS * COLS], weight[COLS], out[TOKS * 128];
+    double freq[COLS / 2];
+    int32_t pos[TOKS];
+    uint64_t seed = 3;
+    for (int i = 0; i < TOKS * COLS; i++)
+        x[i] = world_float(&seed);
+    for (int i = 0; i < COLS; i++)
+        weight[i] = world_float(&seed);
+    for (int i = 0; i < COLS / 2; i++)
+        freq[i] = 1.0 / (1.0 + i * i);
+    for (int i = 0; i < TOKS; i++)
+        pos[i] = i * i * 401;
+    kern_batch b = {.tok_count = TOKS, .pos = pos};
+    kern_act act = {.kind = KA_F32, .tok_count = TOKS, .cols = COLS, .stride = 128 * sizeof(float), .data = out};
+    kern_norm_args norm = {.tok_count = TOKS, .cols = COLS, .eps = 1e-5f, .x = x, .weight = weight, .out = &act};
+    kern_rope_args rope = {.batch = &b, .inv_freq = freq, .dims = COLS, .mscale = 1.1f, .table = out};
+    for (int i = 0; i < level_count; i++) {
+        memset(out, 0, sizeof out);
+        levels[i]->norm(&norm, 0, cpu_norm_tiles(&norm));
+        check_bits(levels[i], "norm", out, TOKS * 128, 0x75f0ee59);
+        levels[i]->rope(&rope, 0, cpu_rope_tiles(&rope));
+        check_bits(levels[i], "rope", out, TOKS * COLS, 0x270fa2cf);
+    }
+}
+
 /* A copied block holds what the first one held. */
 static void test_copy(void **state)
 {
@@ -188,6 +241,8 @@ int main(void)
     cpu_fp_setup();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_oracle), cmocka_unit_test(test_split),
                                        cmocka_unit_test(test_masked), cmocka_unit_test(test_threads),
-                                       cmocka_unit_test(test_copy)};
+                                       cmocka_unit_test(test_copy),
+                                       cmocka_unit_test(test_pinned_attention),
+                                       cmocka_unit_test(test_pinned_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
