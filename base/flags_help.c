@@ -147,7 +147,7 @@ bool flags_help(const flags_table *t, size_t verb, const char *word, td_buf *out
 
 bool flags_help_verbs(const flags_table *t, td_buf *out)
 {
-    td_buf_fmt(out, "%s\n\nusage: %s VERB [flags]\n\n", t->summary, t->program);
+    td_buf_fmt(out, "%s: %s\n\nusage: %s VERB [flags]\n\n", t->program, t->summary, t->program);
     for (size_t i = 0; i < t->verb_count; i++) {
         td_buf left = TD_BUF_INIT;
         td_buf_fmt(&left, "  %s %s", t->verbs[i].name, t->verbs[i].operands);

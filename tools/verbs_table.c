@@ -191,10 +191,8 @@ static const flags_def defs[] = {
     {"ssl-ca-certs", FLAG_STR, NULL, V(SERVE), "FILE", .group = G_HTTP,
      .help = "Ask clients for certificates of these authorities."},
     {"enable-ssl-refresh", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Read changed certificates again."},
-    {"ui", FLAG_BOOL, "true", V(SERVE), .group = G_HTTP, .help = "No built-in page at /."},
     {"render-open", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Render paths need no key."},
     {"metrics-require-key", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "/metrics needs a key."},
-    {"enable-debug", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Answer /debug/ paths."},
     {"disable-access-log-for-endpoints", FLAG_LIST, NULL, V(SERVE), "PATHS", .traits = FLAG_SPLIT, .group = G_HTTP,
      .help = "No log line for these paths."},
     {"shutdown-timeout", FLAG_INT, "45", V(SERVE), "S", .max = 86400, .group = G_HTTP,
@@ -238,6 +236,7 @@ static const flags_def defs[] = {
     NO_EFFECT("max-parallel-loading-workers", FLAG_STR, "loading uses the compute threads")
     NO_EFFECT("download-dir", FLAG_STR, "nothing is downloaded")
     NO_EFFECT("disable-frontend-multiprocessing", FLAG_BOOL, "there is one process")
+    NO_EFFECT("ui", FLAG_BOOL, "there is no built-in page")
     NO_EFFECT("enable-server-load-tracking", FLAG_BOOL, "/load always answers")
     REFUSED("enable-lora", FLAG_BOOL, "adapters are planned")
     REFUSED("lora-modules", FLAG_STR, "adapters are planned")
@@ -247,7 +246,22 @@ static const flags_def defs[] = {
     REFUSED("kv-transfer-config", FLAG_STR, "splitting prefill and decode is planned")
     REFUSED("kv-events-config", FLAG_STR, "cache events are planned")
     REFUSED("kv-listen", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("kv-advertise", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("kv-allow-numerics", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("kv-transport", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("kv-secret-file", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("kv-lease", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("kv-peers", FLAG_STR, "splitting prefill and decode is planned")
+    REFUSED("allow-prefiller-header", FLAG_BOOL, "splitting prefill and decode is planned")
     REFUSED("kv-tier", FLAG_STR, "cache tiers are planned")
+    REFUSED("node-rank", FLAG_STR, "runs over several machines are planned")
+    REFUSED("master-addr", FLAG_STR, "runs over several machines are planned")
+    REFUSED("master-port", FLAG_STR, "runs over several machines are planned")
+    REFUSED("max-rss", FLAG_STR, "a bound on all memory is planned; see --kv-cache-memory")
+    REFUSED("low-memory", FLAG_BOOL, "a plan for little memory is planned; see --kv-cache-memory")
+    REFUSED("enable-debug", FLAG_BOOL, "/debug/ paths are planned")
+    REFUSED("download", FLAG_BOOL, "downloads are planned; bring the model into the hub cache first")
+    REFUSED("revision", FLAG_STR, "write MODEL as org/name@revision")
     REFUSED("otlp-traces-endpoint", FLAG_STR, "export of traces is planned")
     REFUSED("enable-expert-parallel", FLAG_BOOL, "expert parallelism is planned")
     REFUSED("speculative-config", FLAG_STR, "drafting is planned")
@@ -323,7 +337,7 @@ static const char *const notes[] = {
 
 const flags_table verbs_table = {
     .program = "tandem",
-    .summary = "tandem: an LLM inference engine and model server",
+    .summary = "LLM inference engine and model server",
     .env_prefix = "TANDEM_",
     .env_ignored = env_ignored,
     .groups = groups,
