@@ -123,13 +123,12 @@ static void markdown_flag(td_buf *out, const flags_table *t, const flags_def *d)
 
 bool flags_markdown(const flags_table *t, td_buf *out)
 {
-    td_buf_fmt(
-        out,
-        "# Flags of %s\n\nMade by `%s help --markdown`; do not edit. Defaults stand in brackets.\n\n"
-        "Precedence: command line, environment (`%sMAX_MODEL_LEN` for `--max-model-len`), `--config FILE` (YAML, "
-        "`max-model-len: 8k`), default.\nNumbers may be written 1k (1000), 1K (1024), 25.6k, and bytes also "
-        "4GiB or 4GB.\n",
-        t->program, t->program, t->env_prefix);
+    td_buf_fmt(out,
+               "# Flags of %s\n\nMade by `%s help --markdown`; do not edit. Defaults stand in brackets.\n\n"
+               "Precedence: command line, environment (`%sMAX_MODEL_LEN` for `--max-model-len`), `--config FILE` "
+               "(YAML, `max-model-len: 8k`), default.\nNumbers may be written 1k (1000), 1K (1024), 25.6k, and bytes "
+               "also 4GiB or 4GB.\n",
+               t->program, t->program, t->env_prefix);
     for (int g = 0; t->groups[g]; g++) {
         td_buf_fmt(out, "\n## %s\n\n| flag | what it does | verbs |\n|---|---|---|\n", t->groups[g]);
         for (size_t i = 0; i < t->def_count; i++)

@@ -108,12 +108,11 @@ static void help_flag(td_buf *out, const flags_def *d)
 static void help_notes(const flags_table *t, td_buf *out)
 {
     td_buf text = TD_BUF_INIT;
-    td_buf_fmt(
-        &text,
-        "Numbers: 1k = 1000, 1K = 1024, 25.6k; bytes also 4GiB, 4GB. Every flag may stand in the environment "
-        "(%sMAX_MODEL_LEN=8k) or in --config FILE. --help WORD searches, --help=all shows flags known from other "
-        "engines too.",
-        t->env_prefix);
+    td_buf_fmt(&text,
+               "Numbers: 1k = 1000, 1K = 1024, 25.6k; bytes also 4GiB, 4GB. Every flag may stand in the environment "
+               "(%sMAX_MODEL_LEN=8k) or in --config FILE. --help WORD searches, --help=all shows flags known from "
+               "other engines too.",
+               t->env_prefix);
     td_buf_char(out, '\n');
     flags_text_wrap(out, td_buf_cstr(&text), 0, 0);
     td_buf_free(&text);

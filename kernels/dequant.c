@@ -1,5 +1,5 @@
-/* The truth about file formats: one row of each, read element by element. A quantised value is scale * code (+ minimum),
- * each step rounded to float once; nothing here is tuned, products never call it. */
+/* The truth about file formats: one row of each, read element by element. A quantised value is scale * code (+
+ * minimum), each step rounded to float once; nothing here is tuned, products never call it. */
 #include "base/err.h"
 #include "kernels/half.h"
 #include "kernels/tensor.h"
@@ -50,7 +50,8 @@ static void block_q45(kern_type type, const uint8_t *p, float *out)
     }
 }
 
-/* Q4_K, Q5_K: d, dmin, eight 6-bit scales and minima in 12 bytes, fifth bits by sub-block, nibbles of sub-block pairs. */
+/* Q4_K, Q5_K: d, dmin, eight 6-bit scales and minima in 12 bytes, fifth bits by sub-block, nibbles of sub-block pairs.
+ */
 static void block_q45_k(kern_type type, const uint8_t *p, float *out)
 {
     float d = half_at(p), dmin = half_at(p + 2);

@@ -1,8 +1,8 @@
 /* config.h - what a decoder-only transformer computes: shapes, constants, and what each layer does.
  *
- * One plain struct, filled from a Hugging Face config.json or from GGUF metadata and then checked, so that whoever reads
- * it may trust every range and every product of shapes. The forward pass and the loader look at these fields and never
- * at where they came from. A feature that a file asks for and this struct cannot express is refused by name.
+ * One plain struct, filled from a Hugging Face config.json or from GGUF metadata and then checked, so that whoever
+ * reads it may trust every range and every product of shapes. The forward pass and the loader look at these fields and
+ * never at where they came from. A feature that a file asks for and this struct cannot express is refused by name.
  * Errors: TD_E_MODEL (missing or senseless value, named with its key and file), TD_E_UNSUPPORTED. Copyable; read-only
  * after it was made: any thread. */
 #ifndef TD_MODEL_CONFIG_H

@@ -94,7 +94,8 @@ static void read_shapes(gg *r, model_config *c)
     c->head_dim = gg_int(r, "attention.key_length", c->hidden / c->q_heads, 1, TD_MODEL_HEAD_DIM_MAX);
     int32_t v_dim = gg_int(r, "attention.value_length", c->head_dim, 1, TD_MODEL_HEAD_DIM_MAX);
     if (v_dim != c->head_dim)
-        gg_fail(r, TD_E_UNSUPPORTED, "heads of %d dims for keys and %d for values are not supported", c->head_dim, v_dim);
+        gg_fail(r, TD_E_UNSUPPORTED, "heads of %d dims for keys and %d for values are not supported", c->head_dim,
+                v_dim);
     if (gg_int(r, "expert_count", 0, 0, INT32_MAX) > 0)
         gg_fail(r, TD_E_UNSUPPORTED, "a mixture of experts (%s.expert_count) is not supported", r->arch);
 }

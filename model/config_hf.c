@@ -1,8 +1,9 @@
 /* config.json of a Hugging Face directory.
  *
- * Two layouts are in the wild: rope_theta, rope_scaling and torch_dtype, and since version 5 rope_parameters (one object,
- * or one for each layer type) and dtype. Keys that a published file leaves out have the reference library's defaults for
- * that family. Unknown keys are ignored, as there; known ones with another type or out of range are refused. */
+ * Two layouts are in the wild: rope_theta, rope_scaling and torch_dtype, and since version 5 rope_parameters (one
+ * object, or one for each layer type) and dtype. Keys that a published file leaves out have the reference library's
+ * defaults for that family. Unknown keys are ignored, as there; known ones with another type or out of range are
+ * refused. */
 #include "base/check.h"
 #include "base/file.h"
 #include "model/config_build.h"
@@ -127,7 +128,8 @@ static void read_ids(hf *h, model_config *c)
     const td_json *eos = td_json_get(hf_either(h, "eos_token_id"), "eos_token_id");
     bool ok = true;
     if (cJSON_IsArray(eos)) {
-        td_json_each(item, eos) ok = ok && td_json_int(item, &id) && config_add_id(c->eos_ids, &c->eos_count, id, c->vocab);
+        td_json_each(item, eos)
+            ok = ok && td_json_int(item, &id) && config_add_id(c->eos_ids, &c->eos_count, id, c->vocab);
     } else if (eos) {
         ok = td_json_int(eos, &id) && config_add_id(c->eos_ids, &c->eos_count, id, c->vocab);
     }
@@ -177,7 +179,8 @@ static int32_t read_rope(hf *h, model_config *c, const td_json *params, const ch
     rope_set r = {.kind = rope_kind_of(h, params), .dims = c->head_dim, .factor = 1};
     if (td_json_get(params, "rope_theta"))
         theta_key = "rope_theta";
-    r.theta = hf_num_of(h, rope_source(h, params, theta_key), theta_key, theta_dflt, CONFIG_THETA_MIN, CONFIG_THETA_MAX);
+    r.theta = hf_num_of(h, rope_source(h, params, theta_key), theta_key, theta_dflt, CONFIG_THETA_MIN,
+                        CONFIG_THETA_MAX);
     const char *partial = "partial_rotary_factor";
     if (hf_num_of(h, rope_source(h, params, partial), partial, 1, 0, 1) != 1)
         hf_fail(h, TD_E_UNSUPPORTED, "\"%s\" other than 1 is not supported for this family", partial);
@@ -228,8 +231,9 @@ static bool layer_windowed(hf *h, const td_json *types, int32_t i, bool windowed
     if (s && strcmp(s, "sliding_attention") == 0)
         return true;
     if (!s || strcmp(s, "full_attention") != 0)
-        hf_fail(h, TD_E_UNSUPPORTED, "\"layer_types\"[%d] is \"%.40s\"; full_attention and sliding_attention are supported",
-                i, s ? s : "not a string");
+        hf_fail(h, TD_E_UNSUPPORTED,
+                "\"layer_types\"[%d] is \"%.40s\"; full_attention and sliding_attention are supported", i,
+                s ? s : "not a string");
     return false;
 }
 
@@ -362,8 +366,10 @@ static void check_kind(hf *h)
     if (!q)
         q = td_json_get(h->obj, "quantization_config");
     if (q)
-        hf_fail(h, TD_E_UNSUPPORTED, "the weights are quantised (\"quantization_config\", method \"%.40s\"), which is not "
-                "supported; use the unquantised model or a GGUF file", td_json_get_str(q, "quant_method", "unknown"));
+        hf_fail(h, TD_E_UNSUPPORTED,
+                "the weights are quantised (\"quantization_config\", method \"%.40s\"), which is not "
+                "supported; use the unquantised model or a GGUF file",
+                td_json_get_str(q, "quant_method", "unknown"));
     const char *arch = td_json_str(cJSON_GetArrayItem(td_json_get(h->root, "architectures"), 0));
     if (arch && !strstr(arch, "ForCausalLM") && !strstr(arch, "ForConditionalGeneration"))
         hf_fail(h, TD_E_UNSUPPORTED, "\"%.60s\" does not generate text", arch);

@@ -100,8 +100,9 @@ static td_rc open_sister(gguf *g, const char *path, uint32_t index, uint32_t cou
     int64_t no = head_int(&h, "split.no", -1), of = head_int(&h, "split.count", -1);
     gguf_head_free(&h);
     if (no != index || of != count)
-        return td_fail(err, TD_E_MODEL, "%s says that it is part %lld of %lld (split.no, split.count), expected %u of %u",
-                       path, (long long)no + 1, (long long)of, index + 1, count);
+        return td_fail(err, TD_E_MODEL,
+                       "%s says that it is part %lld of %lld (split.no, split.count), expected %u of %u", path,
+                       (long long)no + 1, (long long)of, index + 1, count);
     return TD_OK;
 }
 

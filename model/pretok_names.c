@@ -10,7 +10,8 @@
  * pieces that the one before left. */
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define BLANKS "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define WORDS_BY(NUMBERS) CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" NUMBERS "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" BLANKS
+#define WORDS_BY(NUMBERS) \
+    CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" NUMBERS "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" BLANKS
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED(END)                                                                  \
@@ -21,7 +22,8 @@
 #define QWEN2 WORDS_BY("\\p{N}")
 #define CJK "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{309F}\\x{30A0}-\\x{30FF}]+"
 #define ASCII_MARKS "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]"
-#define MARKED_WORDS ASCII_MARKS "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" BLANKS
+#define MARKED_WORDS \
+    ASCII_MARKS "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" BLANKS
 #define BLOOM " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]+"
 #define DEEPSEEK_CJK "[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+"
 #define DEEPSEEK_LETTERS \
@@ -92,7 +94,8 @@ static const pretok_name names[] = {
       "[\\p{P}!-/:-@\\[-`{-~]", GPT2}},
     {"minicpm5", WHOLE, {"\\p{N}{1,3}", WORDS_BY("\\p{N}+")}},
     {"spark2_5", 0,
-     {"\\p{N}{1,3}", CJK, ASCII_MARKS "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|"
+     {"\\p{N}{1,3}", CJK,
+      ASCII_MARKS "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|"
                                       "\\s+(?!\\S)|\\s+", "\\p{N}"}},
     {"gemma4 granite-embed-multi-311m", SPACES | BOS | PRETOK_NAME_NEWLINES, {"[^\\n]+|[\\n]+"}},
     {"sarvam-moe", SPACES, {"[^\\n]+|[\\n]+"}},

@@ -110,8 +110,10 @@ static td_rc map_entry(weight_map *m, const td_json *entry, td_err *err)
 {
     const char *shard = td_json_str(entry);
     if (!shard || !shard_name_ok(shard))
-        return td_fail(err, TD_E_MODEL, "tensor %.60s is mapped to \"%.60s\", which is not the name of a .safetensors file "
-                       "in the same directory", entry->string, shard ? shard : "");
+        return td_fail(err, TD_E_MODEL,
+                       "tensor %.60s is mapped to \"%.60s\", which is not the name of a .safetensors file "
+                       "in the same directory",
+                       entry->string, shard ? shard : "");
     uint32_t index;
     bool oom = false;
     if (!td_map_get(&m->shard_index, shard, strlen(shard), &index)) {

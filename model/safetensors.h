@@ -2,8 +2,8 @@
  *
  * safetensors_open() checks everything once: header, JSON, names, shapes by checked arithmetic, offsets (no overlap, no
  * hole, inside the file), and for shards that index and files tell the same story. What is wrong is said with file and
- * tensor: TD_E_MODEL. Tensors of any known dtype are listed; those that are not F32, F16 or BF16 have a dtype_name to be
- * refused by. Strings live as long as the object. Read-only after open: any thread. */
+ * tensor: TD_E_MODEL. Tensors of any known dtype are listed; those that are not F32, F16 or BF16 have a dtype_name to
+ * be refused by. Strings live as long as the object. Read-only after open: any thread. */
 #ifndef TD_MODEL_SAFETENSORS_H
 #define TD_MODEL_SAFETENSORS_H
 

@@ -104,9 +104,10 @@ static td_rc read_tensor(const td_json *j, td_arena *arena, uint64_t data_bytes,
         !json_u64(offsets->child->next, &end))
         return td_fail(err, TD_E_MODEL, "tensor %s has no \"data_offsets\" of two whole numbers", t->name);
     if (t->offset > end || end > data_bytes)
-        return td_fail(err, TD_E_MODEL, "tensor %s lies at [%llu, %llu) of %llu bytes of data; the file is truncated or "
-                       "damaged", t->name, (unsigned long long)t->offset, (unsigned long long)end,
-                       (unsigned long long)data_bytes);
+        return td_fail(err, TD_E_MODEL,
+                       "tensor %s lies at [%llu, %llu) of %llu bytes of data; the file is truncated or "
+                       "damaged",
+                       t->name, (unsigned long long)t->offset, (unsigned long long)end, (unsigned long long)data_bytes);
     if (end - t->offset != t->bytes)
         return td_fail(err, TD_E_MODEL, "tensor %s has %llu bytes by its shape and %llu by its offsets", t->name,
                        (unsigned long long)t->bytes, (unsigned long long)(end - t->offset));
@@ -130,7 +131,8 @@ static td_rc check_layout(st_tensor *t, size_t count, uint64_t data_at, uint64_t
         if (t[i].offset != next)
             return td_fail(err, TD_E_MODEL, "tensor %s begins at %llu, %s (expected %llu)", t[i].name,
                            (unsigned long long)t[i].offset,
-                           t[i].offset < next ? "inside the tensor before it" : "after a hole", (unsigned long long)next);
+                           t[i].offset < next ? "inside the tensor before it" : "after a hole",
+                           (unsigned long long)next);
         next = t[i].offset + t[i].bytes;
         t[i].offset += data_at;
     }

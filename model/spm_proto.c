@@ -208,8 +208,8 @@ static td_rc check_nesting(const spm_model *m, td_err *err)
         for (size_t k = 0; k < m->piece[i].len && tok_trie_step(&trie, &node, (uint8_t)m->piece[i].text[k]); k++)
             nested += trie.value[node] >= 0;
         if (nested > NESTED_MAX)
-            rc = td_fail(err, TD_E_UNSUPPORTED, "SentencePiece model: more than %d user-defined pieces begin one another",
-                         NESTED_MAX);
+            rc = td_fail(err, TD_E_UNSUPPORTED,
+                         "SentencePiece model: more than %d user-defined pieces begin one another", NESTED_MAX);
     }
     tok_trie_free(&trie);
     return rc;

@@ -1,8 +1,8 @@
 /* spm_proto.h - a walk over the protobuf of a SentencePiece model that trusts nothing.
  *
- * Reads the pieces and the few settings that matter, checks what libsentencepiece itself does not check (lengths, finite
- * scores, how many pieces begin each other, every link and value of the character table), and gives the sections that
- * were checked as clean bytes for the library: nothing else of the file reaches it. */
+ * Reads the pieces and the few settings that matter, checks what libsentencepiece itself does not check (lengths,
+ * finite scores, how many pieces begin each other, every link and value of the character table), and gives the sections
+ * that were checked as clean bytes for the library: nothing else of the file reaches it. */
 #ifndef TD_MODEL_SPM_PROTO_H
 #define TD_MODEL_SPM_PROTO_H
 

@@ -189,8 +189,8 @@ static td_rc read_merge(const json_reader *r, const td_json *item, uint32_t rank
     }
     right_len = strlen(right);
     if (!tok_bpe_merge(&r->t->bpe, left, left_len, right, right_len, rank))
-        return td_fail(r->err, TD_E_MODEL, "merge %u, '%.40s' and '%.40s': a token is not in the vocabulary", rank, left,
-                       right);
+        return td_fail(r->err, TD_E_MODEL, "merge %u, '%.40s' and '%.40s': a token is not in the vocabulary", rank,
+                       left, right);
     return TD_OK;
 }
 

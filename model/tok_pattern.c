@@ -125,7 +125,9 @@ static td_rc escape(rewriter *r, bool in_class)
         if (in_class)
             return refuse(r, "a negated shorthand inside a class");
         td_buf_str(r->out, "[^");
-        c == 'W' ? put_word(r->out, false) : c == 'D' ? put_property(r->out, "Nd", 2) : (void)td_buf_str(r->out, "0-9A-Fa-f");
+        c == 'W'   ? put_word(r->out, false)
+        : c == 'D' ? put_property(r->out, "Nd", 2)
+                   : (void)td_buf_str(r->out, "0-9A-Fa-f");
         td_buf_char(r->out, ']');
         break;
     case 'p':

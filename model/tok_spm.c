@@ -51,7 +51,8 @@ static bool lookup(const void *model, const char *word, const merge_symbol *l, c
     return true;
 }
 
-/* A symbol that did not merge: its own entry, its bytes, or the unknown token, which swallows its unknown neighbours. */
+/* A symbol that did not merge: its own entry, its bytes, or the unknown token, which swallows its unknown neighbours.
+ */
 static bool put_symbol(const tok_spm *m, const char *word, const merge_symbol *s, bool *after_unk, token_list *out)
 {
     token_id id = s->id >= 0 ? s->id : tok_vocab_find_plain(m->vocab, word + s->begin, s->len);

@@ -30,7 +30,8 @@ static td_rc decode_add(decoder_reader *r, decode_kind kind, const char *from, c
 static td_rc decode_replace(decoder_reader *r, const td_json *j)
 {
     bool literal;
-    const char *from = tok_steps_pattern(td_json_get(j, "pattern"), &literal), *to = td_json_get_str(j, "content", NULL);
+    const char *from = tok_steps_pattern(td_json_get(j, "pattern"), &literal),
+               *to = td_json_get_str(j, "content", NULL);
     if (!from || !to || !*from)
         return td_fail(r->err, TD_E_MODEL, "decoder Replace needs pattern and content");
     if (!literal)
@@ -45,7 +46,8 @@ static td_rc decode_strip(decoder_reader *r, const td_json *j)
     const char *content = td_json_get_str(j, "content", " ");
     int64_t start = td_json_get_int(j, "start", 0), stop = td_json_get_int(j, "stop", 0);
     if (start < 0 || stop < 0 || start > 65535 || stop > 65535 || !*content)
-        return td_fail(r->err, TD_E_MODEL, "decoder Strip has start %lld, stop %lld", (long long)start, (long long)stop);
+        return td_fail(r->err, TD_E_MODEL, "decoder Strip has start %lld, stop %lld", (long long)start,
+                       (long long)stop);
     if (!r->fused)
         return tok_decode_add(&r->t->decode, DECODE_STRIP, content, "", (size_t)start, (size_t)stop, r->err);
     if (start > 1 || stop > 0 || strcmp(content, " ") != 0 || r->t->decode.lead != DECODE_LEAD_KEEP)

@@ -1,8 +1,8 @@
 /* batch_out.h - the result files of a batch: written as FILE.part, named FILE when all is done.
  *
  * A result is one line, written by one write and synced at least once a second. A run that was killed leaves complete
- * lines and at most one torn one, which resuming drops. A line's place in the input is part of its id, so what is done is
- * known without reading the input, and resuming with another input is noticed. One thread. */
+ * lines and at most one torn one, which resuming drops. A line's place in the input is part of its id, so what is done
+ * is known without reading the input, and resuming with another input is noticed. One thread. */
 #ifndef TD_TOOLS_BATCH_OUT_H
 #define TD_TOOLS_BATCH_OUT_H
 

@@ -1,9 +1,9 @@
 /* bench latency, bench throughput: the engine measured through its public face, with llama-bench's row names.
  *
- * pp reads a prompt: from the submit of all sequences to the last one's first token. tg generates: the clock starts when
- * every sequence has its first token, and counts what comes after. Tokens of --depth are in the cache before the clock
- * starts: a first request leaves them there, and the measured one finds them by prefix. Every sequence of every repeat
- * has its own random tokens, so nothing else is found. */
+ * pp reads a prompt: from the submit of all sequences to the last one's first token. tg generates: the clock starts
+ * when every sequence has its first token, and counts what comes after. Tokens of --depth are in the cache before the
+ * clock starts: a first request leaves them there, and the measured one finds them by prefix. Every sequence of every
+ * repeat has its own random tokens, so nothing else is found. */
 #include "tools/verbs.h"
 
 #include "base/arena.h"

@@ -1,8 +1,8 @@
 /* bench kernels: matrix products of every weight type in the shapes of small models, against the machine's limits.
  *
  * A decode step reads each weight once, out of memory: so a product rotates over copies that together are larger than
- * the caches. The roof of a row is the larger of two times: bytes at the read rate of these threads, and multiply-adds at
- * the rate of the best instruction for the type; roof_share is that time over the measured one. */
+ * the caches. The roof of a row is the larger of two times: bytes at the read rate of these threads, and multiply-adds
+ * at the rate of the best instruction for the type; roof_share is that time over the measured one. */
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -101,7 +101,11 @@ static double time_product(bench *b, const kern_act *act, int32_t rows)
         int run = act->tok_count > 32 ? 1 : b->copies; // a whole rotation: one product alone is too short to time
         uint64_t t0 = td_now_ns();
         for (int i = 0; i < run; i++, next = (next + 1) % b->copies) {
-            kern_matmul_args a = {.part_count = 1, .w = {&b->w[next]}, .act = {act}, .out = {b->out}, .out_stride = rows,
+            kern_matmul_args a = {.part_count = 1,
+                                  .w = {&b->w[next]},
+                                  .act = {act},
+                                  .out = {b->out},
+                                  .out_stride = rows,
                                   .epilogue = KE_STORE};
             b->dev->ops->matmul(b->dev, &a);
         }

@@ -10,7 +10,8 @@ static const char *const columns[] = {"what", "threads", "value", "unit"};
 
 static void add(bench_table *t, const char *what, int threads, double value, const char *unit)
 {
-    bench_table_row(t, (bench_cell[]){{.text = what}, {.number = threads}, {.number = value, .digits = 1}, {.text = unit}});
+    bench_table_row(
+        t, (bench_cell[]){{.text = what}, {.number = threads}, {.number = value, .digits = 1}, {.text = unit}});
 }
 
 /* 1, 2, 4, … and the whole number itself. */

@@ -1,5 +1,5 @@
-/* bench_table.h - rows of a benchmark as Markdown, CSV or JSON. Rows are kept until the end, so that columns line up and a
- * reader that left is noticed once. One thread; the caller frees it. */
+/* bench_table.h - rows of a benchmark as Markdown, CSV or JSON. Rows are kept until the end, so that columns line up
+ * and a reader that left is noticed once. One thread; the caller frees it. */
 #ifndef TD_TOOLS_BENCH_TABLE_H
 #define TD_TOOLS_BENCH_TABLE_H
 

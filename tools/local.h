@@ -1,5 +1,5 @@
-/* local.h - the HTTP server inside this process, on a unix socket that nobody else can reach: how run-batch gets exactly
- * the answers, checks and errors that `serve` gives. Main thread; the server has threads of its own. */
+/* local.h - the HTTP server inside this process, on a unix socket that nobody else can reach: how run-batch gets
+ * exactly the answers, checks and errors that `serve` gives. Main thread; the server has threads of its own. */
 #ifndef TD_TOOLS_LOCAL_H
 #define TD_TOOLS_LOCAL_H
 

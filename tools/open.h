@@ -8,7 +8,8 @@
 /* MODEL as a path: a file, a directory, or org/name[@revision] in the hub cache. TD_E_NOTFOUND says where it looked. */
 td_rc open_model_path(const char *model, td_buf *path, td_err *err);
 
-/* A model that lacks a file is an invalid model: the exit status tells what the user named, not how it was found out. */
+/* A model that lacks a file is an invalid model: the exit status tells what the user named, not how it was found out.
+ */
 td_rc open_model_rc(td_rc rc, td_err *err);
 
 /* Fills what the verb's flags say; o->model stays NULL. Strings live as long as f. */

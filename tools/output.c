@@ -27,7 +27,8 @@ td_rc output_buf(const td_buf *text, td_err *err)
 /* C0 and DEL, and C1 (U+0080 … U+009F) which some terminals obey in UTF-8 too. */
 static bool is_control(const unsigned char *p, size_t left)
 {
-    return (*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f || (*p == 0xc2 && left > 1 && p[1] >= 0x80 && p[1] < 0xa0);
+    return (*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f ||
+           (*p == 0xc2 && left > 1 && p[1] >= 0x80 && p[1] < 0xa0);
 }
 
 td_rc output_text(const char *text, size_t len, td_err *err)

@@ -101,7 +101,8 @@ static td_rc scorer_init(scorer *s, const flags *f, td_err *err)
     s->vocab = info->vocab_count;
     s->ctx = (int32_t)flags_int(f, "ctx");
     if (s->ctx > info->max_model_len)
-        return td_fail_param(err, TD_E_USAGE, "ctx", "--ctx %d is beyond max-model-len %d", s->ctx, info->max_model_len);
+        return td_fail_param(err, TD_E_USAGE, "ctx", "--ctx %d is beyond max-model-len %d", s->ctx,
+                             info->max_model_len);
     s->rows_max = (int32_t)TD_MIN((uint64_t)s->ctx, ROWS_BYTES_MAX / ((uint64_t)s->vocab * sizeof *s->rows) + 1);
     s->ids = td_alloc((size_t)s->ctx * sizeof *s->ids);
     s->positions = td_alloc((size_t)s->ctx * sizeof *s->positions);

@@ -201,8 +201,8 @@ static const flags_def defs[] = {
      .help = "Seconds without progress before /health is 503."},
 
     /* ---- several ranks ---- */
-    {"role", FLAG_ENUM, "both", V(SERVE), .choices = "both", .group = G_PARALLEL, .why = "prefill and decode are planned",
-     .help = "Which part of a request this process does."},
+    {"role", FLAG_ENUM, "both", V(SERVE), .choices = "both", .group = G_PARALLEL,
+     .why = "prefill and decode are planned", .help = "Which part of a request this process does."},
 #define ONE_RANK .min = 1, .max = 1, .group = G_PARALLEL, .help = "Accepted as 1."
     {"tensor-parallel-size", FLAG_INT, "1", ENGINE, "N", ONE_RANK, .why = "tensor parallelism is planned"},
     {"pipeline-parallel-size", FLAG_INT, "1", ENGINE, "N", ONE_RANK, .why = "pipeline parallelism is planned"},
@@ -288,14 +288,15 @@ static const flags_verb verbs[VERB_COUNT] = {
                    "stops an answer. With -p one turn is answered and the program ends."},
     [VERB_RUN_BATCH] = {"run-batch", "MODEL", "a file of OpenAI batch requests in, results out",
                         "Lines {\"custom_id\":…,\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{…}} in, "
-                        "lines {\"id\":…,\"custom_id\":…,\"response\":{\"status_code\":…,\"body\":…},\"error\":…} out. A "
-                        "bad line becomes a result with an error; the exit status is 6 then. What ends the run early "
+                        "lines {\"id\":…,\"custom_id\":…,\"response\":{\"status_code\":…,\"body\":…},\"error\":…} out. "
+                        "A bad line becomes a result with an error; the exit status is 6 then. What ends the run early "
                         "leaves OUT.part, and --resume goes on there."},
     [VERB_BENCH_LATENCY] = {"bench latency", "MODEL", "speed of prompt reading and generation, row by row",
                             "Rows as llama-bench names them: pp512 reads a prompt of 512 tokens, tg128 generates 128 "
                             "tokens, for each batch and depth; tokens a second of all sequences together, mean and "
                             "standard deviation over the repeats."},
-    [VERB_BENCH_THROUGHPUT] = {"bench throughput", "MODEL", "speed of whole requests, prompt and answer together", NULL},
+    [VERB_BENCH_THROUGHPUT] = {"bench throughput", "MODEL",
+                               "speed of whole requests, prompt and answer together", NULL},
     [VERB_BENCH_SERVE] = {"bench serve", "", "load a running server and measure it", NULL},
     [VERB_TOKENIZE] = {"tokenize", "MODEL", "text on stdin to token ids",
                        "Text on stdin to {\"tokens\":[…]}. --jsonl: lines {\"text\":…,\"add_special\":bool} to lines "
@@ -307,8 +308,8 @@ static const flags_verb verbs[VERB_COUNT] = {
                      "Lines {\"messages\":[…],\"tools\":[…],\"add_generation_prompt\":bool,…} on stdin to lines "
                      "{\"prompt\":…} or {\"error\":…}. Other members are variables of the template."},
     [VERB_LOGITS] = {"logits", "MODEL", "logits of given token ids",
-                     "Lines {\"tokens\":[…],\"positions\":[…]} on stdin to lines {\"logits\":[[…]…]}; positions are the "
-                     "last one when absent."},
+                     "Lines {\"tokens\":[…],\"positions\":[…]} on stdin to lines {\"logits\":[[…]…]}; positions are "
+                     "the last one when absent."},
     [VERB_PERPLEXITY] = {"perplexity", "MODEL", "perplexity of a text", NULL},
     [VERB_INSPECT] = {"inspect", "MODEL", "configuration, tensors, memory plan and kernels of a model", NULL},
     [VERB_BENCH_ROOF] = {"bench roof", "", "what this machine reads and multiplies at best", NULL},
@@ -324,14 +325,14 @@ static const char *const env_ignored[] = {"TANDEM_SERVICE_", "TANDEM_PORT_", NUL
 
 static const char *const notes[] = {
     "MODELS",
-    "MODEL is a .gguf file (the first part of a split one), a directory in the Hugging Face layout, or org/name[@revision] "
-    "in the hub cache (HF_HUB_CACHE, HF_HOME).",
+    "MODEL is a .gguf file (the first part of a split one), a directory in the Hugging Face layout, or "
+    "org/name[@revision] in the hub cache (HF_HUB_CACHE, HF_HOME).",
     "EXIT STATUS",
-    "0 ok\n1 failed while running\n2 wrong usage\n3 model invalid or unsupported\n4 not enough memory, or device missing\n"
-    "5 cannot bind\n6 batch finished with failed lines\n70 watchdog or device fault",
+    "0 ok\n1 failed while running\n2 wrong usage\n3 model invalid or unsupported\n4 not enough memory, or device "
+    "missing\n5 cannot bind\n6 batch finished with failed lines\n70 watchdog or device fault",
     "ENVIRONMENT",
-    "Every flag may be given as TANDEM_NAME: TANDEM_MAX_MODEL_LEN=8k. Unknown names that begin so are errors; those that "
-    "Kubernetes makes for services are passed over.",
+    "Every flag may be given as TANDEM_NAME: TANDEM_MAX_MODEL_LEN=8k. Unknown names that begin so are errors; those "
+    "that Kubernetes makes for services are passed over.",
     NULL,
 };
 

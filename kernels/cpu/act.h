@@ -58,7 +58,8 @@ static inline act_q256 act_q256_of(const void *row, int32_t cols)
                       (const int16_t *)(const void *)(p + 20 * nb)};
 }
 
-/* One row of floats to its activation form at `row`; cols is a multiple of the kind's block. Same bytes at each level. */
+/* One row of floats to its activation form at `row`; cols is a multiple of the kind's block. Same bytes at each level.
+ */
 typedef void (*act_row_fn)(kern_act_kind kind, const float *x, int32_t cols, void *row);
 void act_row_ref(kern_act_kind kind, const float *x, int32_t cols, void *row);
 void act_row_avx2(kern_act_kind kind, const float *x, int32_t cols, void *row);

@@ -1,5 +1,5 @@
-/* The levels above plain C of embed, quant and matmul. A product's panel functions are chosen per weight type, so that a
- * CPU with VNNI and without BF16 instructions gets the best of both. */
+/* The levels above plain C of embed, quant and matmul. A product's panel functions are chosen per weight type, so that
+ * a CPU with VNNI and without BF16 instructions gets the best of both. */
 #include "kernels/cpu/levels.h"
 
 static mm_level avx2, avx512, avx512vnni;

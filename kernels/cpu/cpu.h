@@ -1,10 +1,11 @@
 /* cpu.h - inside the CPU back end: levels of tile functions and the device that runs them.
  *
  * Every operation is cut into tiles that write disjoint outputs. A level (ref, avx2, avx512, avx512vnni) is a table of
- * tile functions, filled from ref upward: a level names only what it does better, and inherits the rest. A tile function
- * handles tiles [t0, t1) of one call, is pure in its arguments, and gives the same bits at every level; `ref` is plain C
- * and the truth of checkkern. cpu_run() spreads the tiles over the pool by an atomic counter: who computes a tile does
- * not matter. All levels share one packed weight layout, one activation layout and one cache layout (pack.h, kv.h). */
+ * tile functions, filled from ref upward: a level names only what it does better, and inherits the rest. A tile
+ * function handles tiles [t0, t1) of one call, is pure in its arguments, and gives the same bits at every level; `ref`
+ * is plain C and the truth of checkkern. cpu_run() spreads the tiles over the pool by an atomic counter: who computes a
+ * tile does not matter. All levels share one packed weight layout, one activation layout and one cache layout (pack.h,
+ * kv.h). */
 #ifndef TD_KERNELS_CPU_CPU_H
 #define TD_KERNELS_CPU_CPU_H
 
@@ -36,8 +37,8 @@ typedef struct cpu_level {
 CPU_OPS(X)
 #undef X
 
-/* cpu_attention_tiles() also writes the call's plan into its scratch, and cpu_attn_merge_tiles() reads it: first the one,
- * then the attention tiles, then the other and, where it is not 0, the attn_merge tiles. */
+/* cpu_attention_tiles() also writes the call's plan into its scratch, and cpu_attn_merge_tiles() reads it: first the
+ * one, then the attention tiles, then the other and, where it is not 0, the attn_merge tiles. */
 
 /* Sizes and copies behind the operation table's entries of the same names. */
 size_t cpu_kv_layer_bytes(kern_kv_type type, int32_t heads, int32_t head_dim, int32_t block_tok);

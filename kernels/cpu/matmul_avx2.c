@@ -5,7 +5,7 @@
 #include "kernels/cpu/matmul_float.h"
 #include "kernels/cpu/matmul_madd.h"
 
-#define FLOAT(type, big)                                                                                                    \
+#define FLOAT(type, big)                                                                                               \
     MM_INLINE void tile_##type(const int n, const mm_job *job, int32_t tok0) { tile_float(KT_##type, n, job, tok0); }  \
     MM_TILES(panel_##type, tile_##type, big)
 FLOAT(F32, 6)

@@ -1,5 +1,5 @@
-/* Products of quantised weights with vpdpbusd: unsigned codes times signed activations, four columns of 16 rows at once,
- * exact in 32 bits. A block's codes are unpacked once and used for all tokens of the register tile. */
+/* Products of quantised weights with vpdpbusd: unsigned codes times signed activations, four columns of 16 rows at
+ * once, exact in 32 bits. A block's codes are unpacked once and used for all tokens of the register tile. */
 #define VEC_BITS 512
 #include "kernels/cpu/levels.h"
 #include "kernels/cpu/vec.h"
@@ -133,8 +133,8 @@ MM_INLINE void open_scales(const kern_type type, const uint8_t *p, k_scales *s)
 }
 
 /* Integer sums of one block for n tokens: sum over sub-blocks of scale * dot. */
-MM_INLINE void block_sums(const kern_type type, const int n, const uint8_t *codes, const uint8_t *sc, const uint8_t *act,
-                          size_t stride, __m512i *sum)
+MM_INLINE void block_sums(const kern_type type, const int n, const uint8_t *codes, const uint8_t *sc,
+                          const uint8_t *act, size_t stride, __m512i *sum)
 {
 #pragma GCC unroll 16
     for (int t = 0; t < n; t++)
@@ -180,7 +180,11 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
         for (int32_t b = 0; b < per_chunk; b++) {
             k_scales s;
             __m512i sum[MM_TOK];
-            tile_prefetch(n, job, codes, type == KT_Q4_K ? 2048 : type == KT_Q5_K ? 2560 : 3072, scales, six ? 288 : 256);
+            tile_prefetch(n, job, codes,
+                          type == KT_Q4_K   ? 2048
+                          : type == KT_Q5_K ? 2560
+                                            : 3072,
+                          scales, six ? 288 : 256);
             open_scales(type, scales, &s);
             block_sums(type, n, codes, six ? scales + 32 : s.sc, act, stride, sum);
             __m512 d = v_half(scales), m = six ? d : v_half(scales + 32);
@@ -208,7 +212,10 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
 }
 
 #define X(type, family, big)                                                                                           \
-    MM_INLINE void tile_##type(const int n, const mm_job *job, int32_t tok0) { tile_##family(KT_##type, n, job, tok0); } \
+    MM_INLINE void tile_##type(const int n, const mm_job *job, int32_t tok0)                                           \
+    {                                                                                                                  \
+        tile_##family(KT_##type, n, job, tok0);                                                                        \
+    }                                                                                                                  \
     MM_TILES(panel_##type, tile_##type, big)
 X(Q8_0, q32, 16)
 X(Q4_0, q32, 16)

@@ -1,5 +1,5 @@
-/* Products of BF16 weights with vdpbf16ps: per pair the odd column's multiply-add before the even's, flushing denormals,
- * which is the order of all levels. */
+/* Products of BF16 weights with vdpbf16ps: per pair the odd column's multiply-add before the even's, flushing
+ * denormals, which is the order of all levels. */
 #define VEC_BITS 512
 #include "kernels/cpu/levels.h"
 #include "kernels/cpu/vec.h"

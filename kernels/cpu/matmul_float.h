@@ -1,7 +1,8 @@
-/* matmul_float.h - register tiles of F32, F16 and BF16 weights, for either vector width. Included once by a level's file.
+/* matmul_float.h - register tiles of F32, F16 and BF16 weights, for either vector width. Included once by a level's
+ * file.
  *
- * A chain of fused multiply-adds waits four cycles on itself, so a tile of few tokens walks several chunks at once: they
- * are separate chains anyway, and join afterwards in the canonical order. */
+ * A chain of fused multiply-adds waits four cycles on itself, so a tile of few tokens walks several chunks at once:
+ * they are separate chains anyway, and join afterwards in the canonical order. */
 #ifndef TD_KERNELS_CPU_MATMUL_FLOAT_H
 #define TD_KERNELS_CPU_MATMUL_FLOAT_H
 
@@ -38,8 +39,8 @@ MM_INLINE void float_step(const kern_type type, const int n, const uint8_t *w, c
 }
 
 /* `wide` chunks at once. */
-MM_INLINE void float_chunks(const kern_type type, const int n, const int wide, const mm_job *job, int32_t tok0, int32_t c,
-                            mm_stack stack)
+MM_INLINE void float_chunks(const kern_type type, const int n, const int wide, const mm_job *job, int32_t tok0,
+                            int32_t c, mm_stack stack)
 {
     const int32_t steps = (type == KT_BF16 ? (job->cols + 1) / 2 : job->cols) / job->chunks;
     const size_t code = job->geom.code_bytes, chunk = (size_t)steps;

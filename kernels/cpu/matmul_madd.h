@@ -1,10 +1,10 @@
 /* matmul_madd.h - register tiles of quantised weights without VNNI, for either vector width. Included once by a level's
  * file.
  *
- * vpmaddubsw leaves sums of two products in 16 bits. With |q| ≤ 127 a 4-bit code's pair is at most 3,810, so eight of them,
- * a whole block of 32 columns, fit without widening (30,480); four pairs of 5-bit codes do (31,496), two of 6-bit ones
- * (32,004). Then one vpmaddwd widens, and multiplies by the sub-block's scale on its way where there is one. 8-bit codes
- * go as two nibbles. That is 1.6 times the rate of widening each pair. */
+ * vpmaddubsw leaves sums of two products in 16 bits. With |q| ≤ 127 a 4-bit code's pair is at most 3,810, so eight of
+ * them, a whole block of 32 columns, fit without widening (30,480); four pairs of 5-bit codes do (31,496), two of 6-bit
+ * ones (32,004). Then one vpmaddwd widens, and multiplies by the sub-block's scale on its way where there is one. 8-bit
+ * codes go as two nibbles. That is 1.6 times the rate of widening each pair. */
 #ifndef TD_KERNELS_CPU_MATMUL_MADD_H
 #define TD_KERNELS_CPU_MATMUL_MADD_H
 
@@ -61,8 +61,8 @@ MM_INLINE V group_codes(const kern_type type, const madd_part *m, const int g, i
 }
 
 /* sum[h][t] += scale[h] * dot product of the groups [g0, g1) of a part. */
-MM_INLINE void part_dot(const kern_type type, const int n, const int halves, const madd_part *m, int half0, const int g0,
-                        const int g1, const uint8_t *act, size_t stride, const V *scale, V (*sum)[MM_TOK])
+MM_INLINE void part_dot(const kern_type type, const int n, const int halves, const madd_part *m, int half0,
+                        const int g0, const int g1, const uint8_t *act, size_t stride, const V *scale, V (*sum)[MM_TOK])
 {
 #pragma GCC unroll 4
     for (int h = 0; h < halves; h++) {
@@ -188,8 +188,8 @@ MM_INLINE void open_scales(const uint8_t *p, madd_scales *s)
 /* One row's scale twice, or the scales of two sub-blocks, as a pair of int16 for vpmaddwd. */
 MM_INLINE V pair_of(V even, V odd) { return v_or(v_and(even, v_set32(0xffff)), v_shl(odd, 16)); }
 
-MM_INLINE void madd_block_k(const kern_type type, const int n, const int halves, const uint8_t *codes, const uint8_t *sc,
-                            int half0, const uint8_t *act, size_t stride, V (*sum)[MM_TOK])
+MM_INLINE void madd_block_k(const kern_type type, const int n, const int halves, const uint8_t *codes,
+                            const uint8_t *sc, int half0, const uint8_t *act, size_t stride, V (*sum)[MM_TOK])
 {
 #pragma GCC unroll 4
     for (int h = 0; h < halves; h++)
@@ -232,7 +232,11 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
         for (int32_t b = 0; b < per_chunk; b++) {
             madd_scales s;
             V sum[HALVES][MM_TOK];
-            tile_prefetch(n, job, codes, type == KT_Q4_K ? 2048 : type == KT_Q5_K ? 2560 : 3072, scales, six ? 288 : 256);
+            tile_prefetch(n, job, codes,
+                          type == KT_Q4_K   ? 2048
+                          : type == KT_Q5_K ? 2560
+                                            : 3072,
+                          scales, six ? 288 : 256);
             if (!six)
                 open_scales(scales, &s);
             const uint8_t *sc = six ? scales + 32 : s.sc, *low_sc = six ? sc : s.mn;

@@ -33,7 +33,8 @@ typedef struct chunk {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static chunk *chunks;
 
-/* A mapping aligned to 2 MiB. Its last, partial 2 MiB stays on small pages, so that nothing beyond `bytes` is resident. */
+/* A mapping aligned to 2 MiB. Its last, partial 2 MiB stays on small pages, so that nothing beyond `bytes` is resident.
+ */
 static void *map(size_t bytes)
 {
     size_t len = td_align_up(bytes, PAGE);

@@ -1,9 +1,9 @@
 /* The compute pool.
  *
- * A job is an epoch and a tile counter in one 64-bit word, so a thread takes tiles by compare-and-swap and can never take
- * one of a job it has not seen: a worker that was preempted, or is asleep, holds nothing up, and the caller waits for
- * tiles, not for threads. Threads take shrinking runs of neighbouring tiles (a share of what is left), which keeps each
- * one's reads sequential and still evens out the end.
+ * A job is an epoch and a tile counter in one 64-bit word, so a thread takes tiles by compare-and-swap and can never
+ * take one of a job it has not seen: a worker that was preempted, or is asleep, holds nothing up, and the caller waits
+ * for tiles, not for threads. Threads take shrinking runs of neighbouring tiles (a share of what is left), which keeps
+ * each one's reads sequential and still evens out the end.
  *
  * Waiting spins for about SPIN_US, because the next operation of a step comes within microseconds, then sleeps on a
  * futex: an idle engine costs nothing, and where cores are scarce the sleeper gives its core away. */
@@ -45,8 +45,8 @@ struct cpu_pool {
     _Alignas(64) atomic_uint epoch;     // workers sleep on it
     atomic_int sleepers;
     atomic_bool stop;
-    // The job. It is rewritten only while `next` is closed under the new epoch, so that a thread which still holds the old
-    // epoch cannot take a tile with the new job's fields.
+    // The job. It is rewritten only while `next` is closed under the new epoch, so that a thread which still holds the
+    // old epoch cannot take a tile with the new job's fields.
     _Atomic(cpu_tile_fn) fn;
     _Atomic(const void *) args;
     atomic_uint tile_count;

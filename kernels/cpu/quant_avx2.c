@@ -1,5 +1,5 @@
-/* Activation rows with 256-bit vectors: the bytes of act_row_ref. The largest magnitude is taken over bit patterns, so its
- * order is free; eight blocks share one division. */
+/* Activation rows with 256-bit vectors: the bytes of act_row_ref. The largest magnitude is taken over bit patterns, so
+ * its order is free; eight blocks share one division. */
 #include "kernels/cpu/act.h"
 #include "kernels/cpu/levels.h"
 #include "kernels/math.h"
@@ -15,7 +15,8 @@ static inline __m256i bits_at(const float *x)
 /* Largest |x| of 32 values, as bits. */
 static inline __m256i top32(const float *x)
 {
-    return _mm256_max_epi32(_mm256_max_epi32(bits_at(x), bits_at(x + 8)), _mm256_max_epi32(bits_at(x + 16), bits_at(x + 24)));
+    return _mm256_max_epi32(_mm256_max_epi32(bits_at(x), bits_at(x + 8)),
+                            _mm256_max_epi32(bits_at(x + 16), bits_at(x + 24)));
 }
 
 static inline int32_t hmax(__m256i v)
@@ -153,5 +154,6 @@ void act_row_avx2(kern_act_kind kind, const float *x, int32_t cols, void *row)
 void avx2_quant(const kern_quant_args *a, int64_t t0, int64_t t1)
 {
     for (int64_t t = t0; t < t1; t++)
-        act_row_avx2(a->out->kind, a->x + t * a->x_stride, a->out->cols, (char *)a->out->data + (size_t)t * a->out->stride);
+        act_row_avx2(a->out->kind, a->x + t * a->x_stride, a->out->cols,
+                     (char *)a->out->data + (size_t)t * a->out->stride);
 }

@@ -23,7 +23,8 @@ void roof_maddubs_chain_256(int64_t rounds)
 void roof_maddubs_add16_256(int64_t rounds)
 {
     __m256i u = _mm256_set1_epi8(3), s = _mm256_set1_epi8(-5);
-    ROOF_LOOP(__m256i, _mm256_setzero_si256(), _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(u, _mm256_xor_si256(s, acc[i]))))
+    ROOF_LOOP(__m256i, _mm256_setzero_si256(),
+              _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(u, _mm256_xor_si256(s, acc[i]))))
 }
 
 uint64_t kern_roof_read(const void *p, size_t bytes)

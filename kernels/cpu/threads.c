@@ -1,5 +1,5 @@
-/* One thread per physical core that we may run on: a hyperthread's sibling shares the multipliers and the bandwidth, and
- * only adds a barrier's latency. A quota below that would stop all threads for the rest of each period. */
+/* One thread per physical core that we may run on: a hyperthread's sibling shares the multipliers and the bandwidth,
+ * and only adds a barrier's latency. A quota below that would stop all threads for the rest of each period. */
 #include "kernels/cpu/threads.h"
 
 #include "base/check.h"

@@ -83,5 +83,6 @@ int64_t cpu_quant_tiles(const kern_quant_args *a) { return a->out->tok_count; }
 void ref_quant(const kern_quant_args *a, int64_t t0, int64_t t1)
 {
     for (int64_t t = t0; t < t1; t++)
-        act_row_ref(a->out->kind, a->x + t * a->x_stride, a->out->cols, (char *)a->out->data + (size_t)t * a->out->stride);
+        act_row_ref(a->out->kind, a->x + t * a->x_stride, a->out->cols,
+                    (char *)a->out->data + (size_t)t * a->out->stride);
 }

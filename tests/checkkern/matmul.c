@@ -1,5 +1,5 @@
-/* Matrix products: bits against the plain C level over random shapes, epilogues, biases, strides and tile cuts; the plain
- * C level against a double-precision product of what the two quantised operands stand for. */
+/* Matrix products: bits against the plain C level over random shapes, epilogues, biases, strides and tile cuts; the
+ * plain C level against a double-precision product of what the two quantised operands stand for. */
 #include "checkkern.h"
 
 #include "base/check.h"

@@ -1,5 +1,5 @@
-/* Runs a fuzz entry without libFuzzer: every seed of the given folder, then copies of each with a few bytes changed, cut
- * or repeated, from a fixed generator, so that a failure can be repeated. */
+/* Runs a fuzz entry without libFuzzer: every seed of the given folder, then copies of each with a few bytes changed,
+ * cut or repeated, from a fixed generator, so that a failure can be repeated. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -22,8 +22,8 @@ static void refuses(void **state)
         B(""), B("{"), B("[1,]"), B("{\"a\":1} x"), B("{\"a\":1,\"a\":2}"), B("{\"a\":1,\"\\u0061\":2}"), B("1e999"),
         B("012"), B("1."), B("-"), B(".5"), B("NaN"), B("Infinity"), B("\"\xff\""), B("\"\xC0\x80\""),
         B("\"\xED\xA0\x80\""), B("\"\\ud800\""), B("\"\\udc00\\ud800\""), B("\"a\\u0000b\""), B("\"a\nb\""),
-        B("\xEF\xBB\xBF{}"), B("{a:1}"), B("[1 2]"), B("{\"a\" 1}"), B("\"abc"), B("/*c*/1"), B("tru"), B("\0"), B("\"a\0b\""),
-        B("9223372036854775808"), B("{\"a\":[1,{\"b\":2,\"b\":3}]}"),
+        B("\xEF\xBB\xBF{}"), B("{a:1}"), B("[1 2]"), B("{\"a\" 1}"), B("\"abc"), B("/*c*/1"), B("tru"), B("\0"),
+        B("\"a\0b\""), B("9223372036854775808"), B("{\"a\":[1,{\"b\":2,\"b\":3}]}"),
 #undef B
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -52,8 +52,9 @@ static void depth_and_nodes(void **state)
 static void exact_values(void **state)
 {
     (void)state;
-    const char *s = "{\"a\":9007199254740993,\"b\":[-9223372036854775808,1.5,\"\\u00e9\\ud83d\\ude00\"],\"c\":null,\"d\":-0,"
-                    "\"e\":[],\"f\":{},\"g\":12345678901234567}";
+    const char *s =
+        "{\"a\":9007199254740993,\"b\":[-9223372036854775808,1.5,\"\\u00e9\\ud83d\\ude00\"],\"c\":null,\"d\":-0,"
+        "\"e\":[],\"f\":{},\"g\":12345678901234567}";
     td_json *j = NULL;
     assert_int_equal(parse(s, strlen(s), &j), TD_OK);
     int64_t v;

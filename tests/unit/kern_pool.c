@@ -1,5 +1,5 @@
-/* The compute pool and the memory behind it: each tile once, whatever the threads do; no CPU when idle; flush-to-zero on
- * every thread; failing allocations. */
+/* The compute pool and the memory behind it: each tile once, whatever the threads do; no CPU when idle; flush-to-zero
+ * on every thread; failing allocations. */
 #include "base/fault.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/mem.h"
@@ -120,7 +120,8 @@ static void test_pool_without_memory(void **state)
 static void test_memory(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 64, 1000, 65536, (2u << 20) - 1, 2u << 20, (2u << 20) + 1, 5u << 20, 20u << 20};
+    static const size_t sizes[] = {0,        1,        64, 1000, 65536, (2u << 20) - 1, 2u << 20, (2u << 20) + 1,
+                                   5u << 20, 20u << 20};
     enum { COUNT = sizeof sizes / sizeof *sizes };
     unsigned char *p[3][COUNT];
     for (int round = 0; round < 3; round++)

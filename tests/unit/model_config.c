@@ -157,7 +157,8 @@ static void layouts_agree(void **state)
     (void)state;
     static const char *const pairs[][2] = {
         {"{\"model_type\":\"llama\"," SHAPES ",\"rope_theta\":5e5,\"torch_dtype\":\"float16\"}",
-         "{\"model_type\":\"llama\"," SHAPES ",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":5e5},\"dtype\":\"float16\"}"},
+         "{\"model_type\":\"llama\"," SHAPES
+         ",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":5e5},\"dtype\":\"float16\"}"},
         {"{\"model_type\":\"qwen2\"," SHAPES ",\"rope_theta\":1e6,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0,"
          "\"original_max_position_embeddings\":128}}",
          "{\"model_type\":\"qwen2\"," SHAPES ",\"rope_parameters\":{\"rope_theta\":1e6,\"rope_type\":\"yarn\","

