@@ -31,7 +31,8 @@ static tokenizer *make(const char *name)
     }
     ok = ok && tok_bpe_init(&t->bpe, &t->vocab, MERGES, NULL) == TD_OK;
     for (int i = 0; i < MERGES; i++)
-        ok = ok && tok_bpe_merge(&t->bpe, merges[i][0], strlen(merges[i][0]), merges[i][1], strlen(merges[i][1]), (uint32_t)i);
+        ok = ok && tok_bpe_merge(&t->bpe, merges[i][0], strlen(merges[i][0]), merges[i][1], strlen(merges[i][1]),
+                                 (uint32_t)i);
     ok = ok && pretok_add_named(&t->pre, pretok_name_find(name), NULL) == TD_OK &&
          tok_decode_add(&t->decode, DECODE_LETTERS, "", "", 0, 0, NULL) == TD_OK;
     if (!ok)

@@ -1,5 +1,5 @@
-/* Any bytes as SentencePiece's tokenizer.model: only what the checks let through reaches libsentencepiece, and that must
- * be safe with any text. */
+/* Any bytes as SentencePiece's tokenizer.model: only what the checks let through reaches libsentencepiece, and that
+ * must be safe with any text. */
 #include "model/tok_int.h"
 
 #include <stdlib.h>

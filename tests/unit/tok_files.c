@@ -9,7 +9,8 @@ static void expect_refused(const char *json, td_rc rc, const char *part)
     td_err err = TD_ERR_INIT;
     tokenizer *t = tok_from_text(json, &err);
     if (t || err.rc != rc || !strstr(err.msg, part))
-        fail_msg("expected %s with '%s', got %s '%s' for %.100s", td_rc_name(rc), part, td_rc_name(err.rc), err.msg, json);
+        fail_msg("expected %s with '%s', got %s '%s' for %.100s", td_rc_name(rc), part, td_rc_name(err.rc), err.msg,
+                 json);
 }
 
 #define MODEL(TEXT) "{\"model\":{\"type\":\"BPE\"," TEXT "}}"
@@ -41,16 +42,19 @@ static void bad_json(void **state)
                    TD_E_MODEL, "character table");
     expect_refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Removed\"},"
                    "\"model\":{}}", TD_E_MODEL, "regular expression");
-    expect_refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}},\"model\":{}}", TD_E_MODEL, "empty");
+    expect_refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}},\"model\":{}}", TD_E_MODEL,
+                   "empty");
     expect_refused("{\"decoder\":{\"type\":\"CTC\"},\"model\":{}}", TD_E_UNSUPPORTED, "'CTC'");
     expect_refused("{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\","
                    "\"start\":2}]},\"model\":{}}", TD_E_UNSUPPORTED, "Strip");
-    expect_refused("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]},\"model\":{}}", TD_E_MODEL, "once");
+    expect_refused("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]},\"model\":{}}", TD_E_MODEL,
+                   "once");
     expect_refused("{\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"x\",7],\"cls\":[\"x\",7]},\"model\":{"
                    "\"type\":\"BPE\"," AB ",\"merges\":[]}}", TD_E_MODEL, "id 7");
     expect_refused("{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"type\":\"BPE\"," AB ",\"merges\":[]}}",
                    TD_E_MODEL, "no id");
-    expect_refused("{\"added_tokens\":[{\"content\":\"x\",\"id\":1}],\"model\":{\"type\":\"BPE\"," AB ",\"merges\":[]}}",
+    expect_refused("{\"added_tokens\":[{\"content\":\"x\",\"id\":1}],\"model\":{\"type\":\"BPE\"," AB
+                   ",\"merges\":[]}}",
                    TD_E_MODEL, "two tokens");
 }
 
@@ -73,8 +77,10 @@ static void gaps_and_ends(void **state)
 {
     (void)state;
     td_err err = TD_ERR_INIT;
-    tokenizer *t = tok_from_text("{\"added_tokens\":[{\"id\":9,\"content\":\"<|im_end|>\",\"special\":true}],\"model\":{"
-                                 "\"type\":\"BPE\"," AB ",\"merges\":[\"a b\"],\"unk_token\":\"b\"}}", &err);
+    tokenizer *t = tok_from_text(
+        "{\"added_tokens\":[{\"id\":9,\"content\":\"<|im_end|>\",\"special\":true}],\"model\":{"
+        "\"type\":\"BPE\"," AB ",\"merges\":[\"a b\"],\"unk_token\":\"b\"}}",
+        &err);
     assert_non_null(t);
     assert_int_equal(tokenizer_vocab_count(t), 10);
     assert_null(tokenizer_raw(t, 5, NULL));
@@ -179,10 +185,12 @@ static void directory_without_memory(void **state)
         "{\"added_tokens\":[{\"id\":8,\"content\":\"<|end|>\",\"special\":true},{\"id\":9,\"content\":\"cd\"}],"
         "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Replace\",\"pattern\":"
         "{\"Regex\":\"x+\"},\"content\":\"\"},{\"type\":\"Prepend\",\"prepend\":\"\"}]},"
-        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\d\"},"
+        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+        "\"\\\\d\"},"
         "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"add_prefix_space\":false}]},"
         "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\"," TINY_VOCAB TINY_MERGES);
-    put("tokenizer_config.json", "{\"tokenizer_class\":\"LlamaTokenizer\",\"bos_token\":\"<|end|>\",\"add_bos_token\":true}");
+    put("tokenizer_config.json",
+        "{\"tokenizer_class\":\"LlamaTokenizer\",\"bos_token\":\"<|end|>\",\"add_bos_token\":true}");
     put("config.json", "{\"eos_token_id\":8}");
     assert_int_equal(load_dir(NULL), TD_OK);
     assert_true(torture(load_dir) > 50);
@@ -311,7 +319,8 @@ static void spm_files(void **state)
     td_buf b = spm_file();
     make_file("tokenizer.model", b.data, b.len);
     assert_int_equal(load_dir(NULL), TD_OK);
-    put("tokenizer_config.json", "{\"legacy\":false,\"added_tokens_decoder\":{\"9\":{\"content\":\"<x>\",\"special\":true}}}");
+    put("tokenizer_config.json",
+        "{\"legacy\":false,\"added_tokens_decoder\":{\"9\":{\"content\":\"<x>\",\"special\":true}}}");
     tokenizer *t;
     td_err err = TD_ERR_INIT;
     assert_int_equal(tokenizer_from_dir(make_dir, &t, &err), TD_OK);
@@ -377,9 +386,10 @@ static void spm_without_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_json), cmocka_unit_test(deep_sequences), cmocka_unit_test(gaps_and_ends),
-        in_folder(directories), in_folder(directory_without_memory), in_folder(gguf_spm), in_folder(gguf_without_memory),
-        in_folder(spm_files), cmocka_unit_test(bad_spm_files), in_folder(spm_without_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(bad_json),          cmocka_unit_test(deep_sequences),
+                                       cmocka_unit_test(gaps_and_ends),     in_folder(directories),
+                                       in_folder(directory_without_memory), in_folder(gguf_spm),
+                                       in_folder(gguf_without_memory),      in_folder(spm_files),
+                                       cmocka_unit_test(bad_spm_files),     in_folder(spm_without_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
