@@ -1,5 +1,6 @@
 #include "server/admit.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/limits.h"
@@ -32,6 +33,29 @@ static td_rc check_media(const call *c, td_err *err)
     if ((c->route->flags & ROUTE_WORK) && !is_json(h->content_type))
         return td_fail(err, TD_E_MEDIA, "send Content-Type: application/json");
     return TD_OK;
+}
+
+static bool is_local_origin(const char *origin)
+{
+    static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]"};
+    const char *host = strstr(origin, "://");
+    host = host ? host + 3 : origin;
+    for (size_t i = 0; i < TD_COUNT(hosts); i++) {
+        size_t n = strlen(hosts[i]);
+        if (!strncasecmp(host, hosts[i], n) && (host[n] == 0 || host[n] == ':'))
+            return true;
+    }
+    return false;
+}
+
+/* A page from elsewhere whose name was made to point at this machine could use a server that trusts everybody here.
+ * Only browsers send Origin. */
+static td_rc check_origin(const call *c, td_err *err)
+{
+    const char *origin = c->headers.origin;
+    if (!origin || c->server->keys || !c->server->loopback || is_local_origin(origin))
+        return TD_OK;
+    return td_fail(err, TD_E_AUTH, "web pages of other origins are not served without an API key; set --api-key-file");
 }
 
 static td_rc check_key(const call *c, td_err *err)
@@ -74,6 +98,8 @@ td_rc admit_enter(call *c, td_err *err)
 {
     struct server *s = c->server;
     td_rc rc = check_key(c, err);
+    if (!rc)
+        rc = check_origin(c, err);
     if (!rc && !strcmp(c->method, "POST"))
         rc = check_media(c, err);
     if (rc || !(c->route->flags & ROUTE_WORK))

@@ -28,7 +28,7 @@ typedef enum call_stage { CALL_BODY, CALL_WORK, CALL_ENGINE, CALL_ANSWER, CALL_S
 typedef struct call_headers { // borrowed from the library while the request lasts
     const char *authorization;
     int32_t authorization_count;
-    const char *content_type, *content_encoding, *request_id, *timeout, *expect;
+    const char *content_type, *content_encoding, *request_id, *timeout, *expect, *origin;
     uint64_t content_length;
 } call_headers;
 

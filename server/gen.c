@@ -82,8 +82,10 @@ td_rc gen_start(call *c, const gen_format *format, const params *p, gen_prompt *
     g->model = p->model ? p->model : server_model_name(c->server);
     fingerprint(g);
     td_rc rc = lay_out(g, &c->arena, err);
-    if (!rc && p->stream)
+    if (!rc && p->stream) {
         format->begin(g);
+        rc = g->head.failed ? td_fail(err, TD_E_NOMEM, "not enough memory for the request") : TD_OK;
+    }
     for (int32_t i = 0; i < prompt_count && !rc; i++)
         rc = submit(g, &prompts[i], err);
     c->stream = p->stream;
@@ -210,18 +212,31 @@ static void pump_prompt(gen *g, gen_prompt *p)
     }
 }
 
+/* Did any part of the answer not fit into memory? What is left of it must not be taken for an answer. */
+static bool out_of_memory(const gen *g)
+{
+    bool failed = g->out.failed || g->head.failed;
+    for (int32_t i = 0; i < g->prompt_count; i++)
+        failed = failed || g->prompts[i].logprobs.failed;
+    for (int32_t i = 0; i < g->choice_count; i++) {
+        const gen_choice *c = &g->choices[i];
+        failed = failed || c->text.failed || c->ids.failed;
+        for (size_t k = 0; k < TD_COUNT(c->lp); k++)
+            failed = failed || c->lp[k].failed;
+    }
+    return failed;
+}
+
 void gen_pump(gen *g)
 {
     for (int32_t i = 0; i < g->prompt_count; i++)
         pump_prompt(g, &g->prompts[i]);
-    bool failed = g->out.failed;
-    for (int32_t i = 0; i < g->choice_count && !g->params->stream; i++)
-        failed = failed || g->choices[i].text.failed || g->choices[i].ids.failed;
-    if (failed && !g->finished) {
-        td_buf_free(&g->out); // what is left is enough for the error event
-        g->taken = 0;
-        gen_fail(g, TD_E_NOMEM, "not enough memory for the answer");
-    }
+    if (g->err.rc || !out_of_memory(g))
+        return;
+    td_buf_free(&g->out); // what was not sent yet may end in the middle of an event
+    g->taken = 0;
+    g->finished = false;
+    gen_fail(g, TD_E_NOMEM, "not enough memory for the answer");
 }
 
 bool gen_ended(const gen *g) { return g->finished; }

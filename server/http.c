@@ -184,6 +184,8 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
         h->request_id = value; // the last one wins: it is the one both legs of a split request share
     else if (!strcasecmp(name, "x-request-timeout"))
         h->timeout = value;
+    else if (!strcasecmp(name, "origin"))
+        h->origin = value;
     else if (!strcasecmp(name, "expect"))
         h->expect = value;
     else if (!strcasecmp(name, "content-length"))

@@ -12,11 +12,12 @@ void logprob_number(td_buf *out, float v)
         td_buf_json_num(out, (double)v, 9);
 }
 
-/* The token's text into `scratch`, which the callers share over a list. */
-static void token_text(td_buf *scratch, const td_engine *e, int32_t id)
+/* The token's text into `scratch`, which the callers share over a list. A failure is one of `out`, where it is seen. */
+static void token_text(td_buf *out, td_buf *scratch, const td_engine *e, int32_t id)
 {
     td_buf_clear(scratch);
     td_token_text(e, id, scratch);
+    out->failed = out->failed || scratch->failed;
 }
 
 static void comma(td_buf *out)
@@ -27,7 +28,7 @@ static void comma(td_buf *out)
 
 static void chat_fields(td_buf *out, td_buf *scratch, const td_engine *e, const td_logprob *p)
 {
-    token_text(scratch, e, p->id);
+    token_text(out, scratch, e, p->id);
     sse_lit(out, "{\"token\":");
     td_buf_json_str(out, td_buf_cstr(scratch), scratch->len);
     sse_lit(out, ",\"logprob\":");
@@ -75,8 +76,9 @@ static void completion_top(td_buf *out, td_buf *scratch, const td_engine *e, con
     int32_t n = 0;
     td_buf_char(out, '{');
     for (int32_t k = 0; k < lp->top_count; k++) {
-        token_text(scratch, e, lp->top[k].id);
-        td_buf_json_str(&seen[n], td_buf_cstr(scratch), scratch->len);
+        token_text(out, scratch, e, lp->top[k].id);
+        if (!td_buf_json_str(&seen[n], td_buf_cstr(scratch), scratch->len))
+            out->failed = true;
         bool twice = false;
         for (int32_t j = 0; j < n; j++)
             twice = twice || (seen[j].len == seen[n].len && !memcmp(seen[j].data, seen[n].data, seen[n].len));
@@ -103,7 +105,7 @@ void logprobs_completion(td_buf out[4], const td_engine *e, const td_token_logpr
     for (int32_t i = 0; i < count; i++) {
         for (int32_t k = 0; k < 4; k++)
             comma(&out[k]);
-        token_text(&scratch, e, lp[i].token.id);
+        token_text(&out[0], &scratch, e, lp[i].token.id);
         td_buf_json_str(&out[0], td_buf_cstr(&scratch), scratch.len);
         logprob_number(&out[1], lp[i].token.logprob);
         if (top > 0)
@@ -124,13 +126,14 @@ void logprobs_completion_json(td_buf *out, const td_buf part[4])
     for (int32_t k = 0; k < 4; k++) {
         td_buf_str(out, names[k]);
         td_buf_add(out, td_buf_cstr(&part[k]), part[k].len);
+        out->failed = out->failed || part[k].failed;
     }
     sse_lit(out, "]}");
 }
 
 static void prompt_entry(td_buf *out, td_buf *scratch, const td_engine *e, const td_logprob *p)
 {
-    token_text(scratch, e, p->id);
+    token_text(out, scratch, e, p->id);
     td_buf_char(out, '"');
     sse_int(out, p->id);
     sse_lit(out, "\":{\"logprob\":");

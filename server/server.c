@@ -199,7 +199,7 @@ static void fill_defaults(server *s, const server_opts *given)
     server_opts *o = &s->opts;
     *o = *given;
     o->host = o->host ? o->host : "127.0.0.1";
-    o->shutdown_timeout_s = or_default(o->shutdown_timeout_s, TD_HTTP_SHUTDOWN_SECONDS);
+    o->shutdown_timeout_s = o->shutdown_timeout_s < 0 ? 0 : or_default(o->shutdown_timeout_s, TD_HTTP_SHUTDOWN_SECONDS);
     o->health_stall_s = or_default(o->health_stall_s, TD_HTTP_HEALTH_STALL_SECONDS);
     o->stream_stall_s = or_default(o->stream_stall_s, TD_HTTP_STALL_SECONDS);
     o->header_timeout_s = or_default(o->header_timeout_s, TD_HTTP_HEADER_SECONDS);
@@ -239,12 +239,9 @@ static void raise_file_limit(int32_t connections)
     setrlimit(RLIMIT_NOFILE, &r);
 }
 
-static void warn_if_open(const server_opts *o, const auth_keys *keys)
+static bool is_loopback(const server_opts *o)
 {
-    bool loopback = o->uds || !strcmp(o->host, "127.0.0.1") || !strcmp(o->host, "::1") || !strcmp(o->host, "localhost");
-    if (!keys && !loopback)
-        td_warn("listening on %s without an API key: everybody who can reach it may use it; set --api-key-file",
-                o->host);
+    return o->uds || !strcmp(o->host, "127.0.0.1") || !strcmp(o->host, "::1") || !strcmp(o->host, "localhost");
 }
 
 static td_rc open_listener(server *s, td_err *err)
@@ -272,6 +269,7 @@ td_rc server_open(const server_opts *opts, server **out, td_err *err)
     if (!s)
         return td_fail(err, TD_E_NOMEM, "not enough memory for a server");
     fill_defaults(s, opts);
+    s->loopback = is_loopback(&s->opts);
     s->start_wall_s = td_wall_s();
     s->listen_fd.fd = s->watch_fd.fd = -1;
     s->loop = (loop){.epoll = -1, .wake.fd = -1};
@@ -297,7 +295,6 @@ td_rc server_open(const server_opts *opts, server **out, td_err *err)
         server_close(s);
         return rc;
     }
-    warn_if_open(&s->opts, s->keys);
     *out = s;
     return TD_OK;
 }

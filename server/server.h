@@ -37,7 +37,7 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
     const char *ssl_ca_certs;      // PEM: clients must show a certificate signed by one of these
     bool ssl_refresh;              // load them again when the files change, not only by server_reload()
 
-    double shutdown_timeout_s;     // 0 = 45: what runs when draining begins may go on for that long
+    double shutdown_timeout_s;     // 0 = 45: what runs when draining begins may go on for that long; < 0: not at all
     double health_stall_s;         // 0 = 60: work queued, but no step for that long makes /health 503
     double stream_stall_s;         // 0 = TD_HTTP_STALL_SECONDS
     double header_timeout_s;       // 0 = TD_HTTP_HEADER_SECONDS

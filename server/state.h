@@ -31,6 +31,7 @@ struct server {
     loop_fd watch_fd;             // inotify on the certificate's folders; fd -1: not watched
     uint64_t reload_ns;           // files changed: load them then; 0 = nothing to do
     uint16_t port;
+    bool loopback;                // only this machine reaches it
     tls_context *tls;             // NULL = plain HTTP
     char *scratch;                // [SCRATCH_BYTES]
     conn *conns;

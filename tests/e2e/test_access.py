@@ -56,6 +56,23 @@ def test_keys(start):
     assert ask(s, "GET", "/nowhere").status == 404
 
 
+def test_pages_of_other_origins(start):
+    body = {"prompt": "a", "max_tokens": 1}
+    s = start()
+    for origin, status in (
+        ("http://evil.example", 401),
+        ("null", 401),
+        ("http://localhost.evil.example", 401),
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1", 200),
+        ("http://[::1]:8000", 200),
+    ):
+        assert s.raw().post("/v1/completions", body, headers=[f"Origin: {origin}"]).status == status, origin
+    keyed = start("--api-key", "one")
+    headers = ["Origin: http://evil.example", "Authorization: Bearer one"]
+    assert keyed.raw().post("/v1/completions", body, headers=headers).status == 200
+
+
 def test_key_flags(start):
     s = start("--api-key", "one", "--metrics-require-key", "--render-open")
     assert ask(s, "GET", "/metrics").status == 401
