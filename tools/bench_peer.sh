@@ -3,8 +3,8 @@
 #
 #   tools/bench_peer.sh PEER_BIN MODEL.gguf…      PEER_BIN: the folder with llama-bench and llama-batched-bench
 #
-# ROUNDS (3) rounds of each row, both programs in turn; the best of each counts, since a shared machine only ever takes
-# away. THREADS (all), ISA (auto; avx2 wants a peer built for AVX2). Not part of the tests: nothing here can fail a build.
+# ROUNDS (3) rounds of each row, both programs in turn; the best of each counts, since a shared machine only ever
+# takes away. THREADS (all), ISA (auto; avx2 wants a peer built for AVX2). Not part of the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -27,12 +27,13 @@ def run(argv):
     return out, time.monotonic() - began, usage.ru_maxrss / 1024
 
 def ours(model, p, n, b):
-    out, _, _ = run([tandem, "bench", "latency", model, "-p", str(p), "-n", str(n), "-b", str(b), "-r", "1", "-o", "json",
-                     "--threads", threads, "--cpu-isa", isa])
+    out, _, _ = run([tandem, "bench", "latency", model, "-p", str(p), "-n", str(n), "-b", str(b), "-r", "1",
+                     "-o", "json", "--threads", threads, "--cpu-isa", isa])
     return json.loads(out)[0]["avg_ts"]
 
 def theirs(model, p, n):
-    out, _, _ = run([f"{peer}/llama-bench", "-m", model, "-p", str(p), "-n", str(n), "-r", "1", "-t", threads, "-o", "json"])
+    out, _, _ = run([f"{peer}/llama-bench", "-m", model, "-p", str(p), "-n", str(n), "-r", "1", "-t", threads,
+                     "-o", "json"])
     return json.loads(out)[0]["avg_ts"]
 
 def theirs_batched(model, n, b):
@@ -47,7 +48,8 @@ def our_start(model):
     return wall, rss
 
 def their_start(model):
-    _, wall, rss = run([f"{peer}/llama-bench", "-m", model, "-p", "1", "-n", "0", "-r", "1", "-t", threads, "--no-warmup"])
+    _, wall, rss = run([f"{peer}/llama-bench", "-m", model, "-p", "1", "-n", "0", "-r", "1", "-t", threads,
+                        "--no-warmup"])
     return wall, rss
 
 def best(pairs, pick):
@@ -56,7 +58,7 @@ def best(pairs, pick):
 for model in models:
     name = os.path.basename(model)
     size = os.path.getsize(model) / 2**20
-    print(f"\n**{name}** ({size:.0f} MiB), {threads} threads, instruction set {isa}, best of {rounds} alternating rounds\n")
+    print(f"\n**{name}** ({size:.0f} MiB), {threads} threads, instruction set {isa}, best of {rounds} rounds\n")
     print("| row | tandem | llama.cpp | ratio |\n|---|---:|---:|---:|", flush=True)
     rows = [("prefill 512, tok/s", lambda: ours(model, 512, 0, 1), lambda: theirs(model, 512, 0)),
             ("decode, tok/s", lambda: ours(model, 0, 64, 1), lambda: theirs(model, 0, 64))]
