@@ -12,7 +12,7 @@ stages=${*:-release e2e asan e2e-asan tsan fuzz}
 fuzz_seconds=${FUZZ_SECONDS:-10}
 results=$root/build/results
 venv=$root/build/venv
-python_packages=(pytest openai prometheus_client tokenizers sentencepiece tiktoken mistral-common jinja2 numpy)
+python_packages=(pytest openai prometheus_client pyyaml tokenizers sentencepiece tiktoken mistral-common jinja2 numpy)
 
 wants() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac }
 

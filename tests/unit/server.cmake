@@ -1,4 +1,4 @@
-add_library(fake_engine STATIC ${CMAKE_CURRENT_SOURCE_DIR}/fake_engine.c)
+add_library(fake_engine STATIC ${CMAKE_CURRENT_SOURCE_DIR}/fake_engine.c ${CMAKE_CURRENT_SOURCE_DIR}/fake_text.c)
 target_link_libraries(fake_engine PUBLIC server)
 target_include_directories(fake_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_options(fake_engine PRIVATE -Wall -Wextra -Werror)
