@@ -11,7 +11,7 @@ MM_INLINE void unpack(const kern_type type, const uint8_t *p, int32_t s, __m512i
     switch (type) {
     case KT_Q8_0:
         for (int g = 0; g < 8; g++)
-            w[g] = _mm512_load_si512(p + 64 * g);
+            w[g] = _mm512_loadu_si512(p + 64 * g);
         return;
     case KT_Q4_K:
     case KT_Q5_K:
@@ -24,10 +24,10 @@ MM_INLINE void unpack(const kern_type type, const uint8_t *p, int32_t s, __m512i
         __m512i turn = _mm512_set1_epi32(six ? 4 - 2 * (s & 3) : 4 - s);
         __m512i high_mask = _mm512_set1_epi8(six ? 0x30 : 0x10);
         for (int g = 0; g < 8; g++) {
-            w[g] = _mm512_and_si512(_mm512_srlv_epi32(_mm512_load_si512(p + 64 * g), shift), low);
+            w[g] = _mm512_and_si512(_mm512_srlv_epi32(_mm512_loadu_si512(p + 64 * g), shift), low);
             // The high bits turn inside their byte to bit 4; what crosses a byte's border is masked off.
             if (type != KT_Q4_K)
-                w[g] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(_mm512_load_si512(high + 64 * g), turn), high_mask,
+                w[g] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(_mm512_loadu_si512(high + 64 * g), turn), high_mask,
                                                  w[g], 0xea);
         }
         return;
@@ -35,11 +35,11 @@ MM_INLINE void unpack(const kern_type type, const uint8_t *p, int32_t s, __m512i
     default: {
         bool five = type == KT_Q5_0 || type == KT_Q5_1;
         for (int g = 0; g < 4; g++) {
-            __m512i v = _mm512_load_si512(p + 64 * (g + five));
+            __m512i v = _mm512_loadu_si512(p + 64 * (g + five));
             w[g] = _mm512_and_si512(v, low);
             w[g + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
         }
-        __m512i high = _mm512_load_si512(p), bit = _mm512_set1_epi8(16);
+        __m512i high = _mm512_loadu_si512(p), bit = _mm512_set1_epi8(16);
         for (int g = 0; five && g < 8; g++)
             w[g] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(high, _mm512_set1_epi32(4 - g)), bit, w[g], 0xea);
     }
@@ -61,7 +61,7 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
 {
     const int zero_shift = type == KT_Q4_0 ? 3 : type == KT_Q5_0 ? 4 : 7; // codes are 8, 16 or 128 too large
     const bool has_min = type == KT_Q4_1 || type == KT_Q5_1;
-    const uint8_t *codes = job->panel, *scales = job->panel + job->geom.scale_off;
+    const uint8_t *codes = job->panel;
     const uint8_t *act = job->act + (size_t)tok0 * job->act_stride;
     const uint8_t *meta = act + job->cols; // d[nb], ds[nb], neg[nb]
     const size_t stride = job->act_stride, nb4 = 4 * (size_t)job->geom.blocks;
@@ -73,10 +73,9 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (int32_t b = 0; b < per_chunk; b++) {
+            const uint8_t *scales = codes + job->geom.code_bytes;
             __m512i w[8];
             unpack(type, codes, 0, w);
-            tile_prefetch(n, job, codes, type == KT_Q8_0 ? 512 : type == KT_Q4_0 || type == KT_Q4_1 ? 256 : 320, scales,
-                          has_min ? 64 : 32);
             __m512 d = v_half(scales), m = has_min ? v_half(scales + 32) : d;
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++) {
@@ -89,8 +88,7 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
                 if (has_min)
                     acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(mm_float(at + nb4)), acc[t]);
             }
-            codes += job->geom.code_bytes;
-            scales += job->geom.scale_bytes;
+            codes += job->geom.block_bytes;
             act += 32;
             meta += 4;
         }
@@ -121,7 +119,7 @@ MM_INLINE void open_scales(const kern_type type, const uint8_t *p, k_scales *s)
         return;
     }
     const __m512i six = _mm512_set1_epi8(63), four = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30);
-    __m512i a = _mm512_load_si512(p + 64), b = _mm512_load_si512(p + 128), c = _mm512_load_si512(p + 192);
+    __m512i a = _mm512_loadu_si512(p + 64), b = _mm512_loadu_si512(p + 128), c = _mm512_loadu_si512(p + 192);
     _mm512_store_si512(s->sc, _mm512_and_si512(a, six));
     _mm512_store_si512(s->mn, _mm512_and_si512(b, six));
     _mm512_store_si512(s->sc + 64, _mm512_ternarylogic_epi32(_mm512_srli_epi16(a, 2), top, _mm512_and_si512(c, four),
@@ -139,8 +137,10 @@ MM_INLINE void block_sums(const kern_type type, const int n, const uint8_t *code
 #pragma GCC unroll 16
     for (int t = 0; t < n; t++)
         sum[t] = _mm512_setzero_si512();
+    const int block_bytes = type == KT_Q4_K ? 2304 : type == KT_Q5_K ? 2816 : 3360;
     for (int32_t s = 0; s < 8; s++) {
         __m512i w[8];
+        tile_prefetch(n, codes + block_bytes, block_bytes, s);
         unpack(type, codes, s, w);
         const uint8_t *a = act + 32 * s;
         if (type == KT_Q6_K) {
@@ -166,7 +166,7 @@ MM_INLINE void block_sums(const kern_type type, const int n, const uint8_t *code
 MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int32_t tok0)
 {
     const bool six = type == KT_Q6_K;
-    const uint8_t *codes = job->panel, *scales = job->panel + job->geom.scale_off;
+    const uint8_t *codes = job->panel;
     const uint8_t *act = job->act + (size_t)tok0 * job->act_stride, *meta = act + job->cols; // d[nb]
     const size_t stride = job->act_stride, nb = (size_t)job->geom.blocks;
     const uint8_t *sums = meta + (six ? 20 : 4) * nb; // s16 or s32
@@ -178,13 +178,9 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (int32_t b = 0; b < per_chunk; b++) {
+            const uint8_t *scales = codes + job->geom.code_bytes;
             k_scales s;
             __m512i sum[MM_TOK];
-            tile_prefetch(n, job, codes,
-                          type == KT_Q4_K   ? 2048
-                          : type == KT_Q5_K ? 2560
-                                            : 3072,
-                          scales, six ? 288 : 256);
             open_scales(type, scales, &s);
             block_sums(type, n, codes, six ? scales + 32 : s.sc, act, stride, sum);
             __m512 d = v_half(scales), m = six ? d : v_half(scales + 32);
@@ -201,8 +197,7 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
                 if (!six)
                     acc[t] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(low), _mm512_mul_ps(m, e), acc[t]);
             }
-            codes += job->geom.code_bytes;
-            scales += job->geom.scale_bytes;
+            codes += job->geom.block_bytes;
             act += 256;
             meta += 4;
             sums += six ? 32 : 16;

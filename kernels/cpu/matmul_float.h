@@ -1,8 +1,8 @@
 /* matmul_float.h - register tiles of F32, F16 and BF16 weights, for either vector width. Included once by a level's
  * file.
  *
- * A chain of fused multiply-adds waits four cycles on itself, so a tile of few tokens walks several chunks at once:
- * they are separate chains anyway, and join afterwards in the canonical order. */
+ * One stream through the panel, whatever the number of chunks: several at once would hide the latency of the chains and
+ * lose half the bandwidth. */
 #ifndef TD_KERNELS_CPU_MATMUL_FLOAT_H
 #define TD_KERNELS_CPU_MATMUL_FLOAT_H
 
@@ -38,43 +38,24 @@ MM_INLINE void float_step(const kern_type type, const int n, const uint8_t *w, c
     }
 }
 
-/* `wide` chunks at once. */
-MM_INLINE void float_chunks(const kern_type type, const int n, const int wide, const mm_job *job, int32_t tok0,
-                            int32_t c, mm_stack stack)
+MM_INLINE void tile_float(const kern_type type, const int n, const mm_job *job, int32_t tok0)
 {
     const int32_t steps = (type == KT_BF16 ? (job->cols + 1) / 2 : job->cols) / job->chunks;
-    const size_t code = job->geom.code_bytes, chunk = (size_t)steps;
-    const uint8_t *w = job->panel + (size_t)c * chunk * code;
-    const uint8_t *x = job->act + (size_t)tok0 * job->act_stride + (size_t)c * chunk * 4;
-    VF acc[4][HALVES][MM_TOK];
-#pragma GCC unroll 4
-    for (int i = 0; i < wide; i++)
+    const uint8_t *w = job->panel, *x = job->act + (size_t)tok0 * job->act_stride;
+    mm_stack stack;
+    for (int32_t c = 0; c < job->chunks; c++) {
+        VF acc[HALVES][MM_TOK];
 #pragma GCC unroll 2
         for (int h = 0; h < HALVES; h++)
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++)
-                acc[i][h][t] = vf_zero();
-    for (int32_t k = 0; k < steps; k++, w += code, x += 4)
-#pragma GCC unroll 4
-        for (int i = 0; i < wide; i++)
-            float_step(type, n, w + (size_t)i * chunk * code, x + (size_t)i * chunk * 4, job->act_stride, acc[i]);
-#pragma GCC unroll 4
-    for (int i = 0; i < wide; i++)
+                acc[h][t] = vf_zero();
+        for (int32_t k = 0; k < steps; k++, w += job->geom.code_bytes, x += 4)
+            float_step(type, n, w, x, job->act_stride, acc);
 #pragma GCC unroll 2
         for (int h = 0; h < HALVES; h++)
-            mm_join(n, job, tok0, c + i, h, acc[i][h], stack);
-}
-
-MM_INLINE void tile_float(const kern_type type, const int n, const mm_job *job, int32_t tok0)
-{
-    const int wide = n == 1 ? 4 : n <= 3 ? 2 : 1;
-    mm_stack stack;
-    if (wide > 1 && job->chunks % wide == 0)
-        for (int32_t c = 0; c < job->chunks; c += wide)
-            float_chunks(type, n, wide, job, tok0, c, stack);
-    else
-        for (int32_t c = 0; c < job->chunks; c++)
-            float_chunks(type, n, 1, job, tok0, c, stack);
+            mm_join(n, job, tok0, c, h, acc[h], stack);
+    }
 }
 
 #endif

@@ -114,7 +114,7 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
 {
     const int zero_shift = type == KT_Q4_0 ? 3 : type == KT_Q5_0 ? 4 : 7; // codes are 8, 16 or 128 too large
     const bool has_min = type == KT_Q4_1 || type == KT_Q5_1, five = type == KT_Q5_0 || type == KT_Q5_1;
-    const uint8_t *codes = job->panel, *scales = job->panel + job->geom.scale_off;
+    const uint8_t *codes = job->panel;
     const uint8_t *act = job->act + (size_t)tok0 * job->act_stride, *meta = act + job->cols; // d, ds, neg
     const size_t stride = job->act_stride, nb4 = 4 * (size_t)job->geom.blocks;
     const V ones[2] = {v_set16(1), v_set16(1)};
@@ -127,9 +127,8 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
+            const uint8_t *scales = codes + job->geom.code_bytes;
             V sum[HALVES][MM_TOK];
-            tile_prefetch(n, job, codes, type == KT_Q8_0 ? 512 : type == KT_Q4_0 || type == KT_Q4_1 ? 256 : 320, scales,
-                          has_min ? 64 : 32);
 #pragma GCC unroll 4
             for (int h = 0; h < halves; h++)
 #pragma GCC unroll 16
@@ -155,8 +154,7 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
                         acc[h][t] = vf_fma(v_half(at + 32), vf_set(mm_float(x + nb4)), acc[h][t]);
                 }
             }
-            codes += job->geom.code_bytes;
-            scales += job->geom.scale_bytes;
+            codes += job->geom.block_bytes;
             act += 32;
             meta += 4;
         }
@@ -196,7 +194,9 @@ MM_INLINE void madd_block_k(const kern_type type, const int n, const int halves,
 #pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             sum[h][t] = v_zero();
+    const int block_bytes = type == KT_Q4_K ? 2304 : type == KT_Q5_K ? 2816 : 3360;
     for (int32_t s = 0; s < 8; s++, act += 32) {
+        tile_prefetch(n, codes + block_bytes, block_bytes, s);
         madd_part m = part_of(type, codes, s);
         V scale[2][HALVES];
 #pragma GCC unroll 4
@@ -217,7 +217,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
                       mm_stack stack)
 {
     const bool six = type == KT_Q6_K;
-    const uint8_t *codes = job->panel, *scales = job->panel + job->geom.scale_off;
+    const uint8_t *codes = job->panel;
     const uint8_t *act = job->act + (size_t)tok0 * job->act_stride, *meta = act + job->cols; // d[nb]
     const size_t stride = job->act_stride, nb = (size_t)job->geom.blocks;
     const uint8_t *sums = meta + (six ? 20 : 4) * nb; // s16 or s32
@@ -230,13 +230,9 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
+            const uint8_t *scales = codes + job->geom.code_bytes;
             madd_scales s;
             V sum[HALVES][MM_TOK];
-            tile_prefetch(n, job, codes,
-                          type == KT_Q4_K   ? 2048
-                          : type == KT_Q5_K ? 2560
-                                            : 3072,
-                          scales, six ? 288 : 256);
             if (!six)
                 open_scales(scales, &s);
             const uint8_t *sc = six ? scales + 32 : s.sc, *low_sc = six ? sc : s.mn;
@@ -265,8 +261,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
                         acc[h][t] = vf_fnma(v_float(low[t]), vf_mul(m, e), acc[h][t]);
                 }
             }
-            codes += job->geom.code_bytes;
-            scales += job->geom.scale_bytes;
+            codes += job->geom.block_bytes;
             act += 256;
             meta += 4;
             sums += six ? 32 : 16;

@@ -116,7 +116,7 @@ static void row_pack(kern_weight *w, const pack_geom *g, int32_t row, const uint
     }
     for (int32_t b = 0; b < g->blocks; b++)
         block_pack(w->type, raw + (size_t)b * (size_t)kern_types[w->type].block_bytes,
-                   panel + (size_t)b * g->code_bytes, panel + g->scale_off + (size_t)b * g->scale_bytes, lane);
+                   panel + (size_t)b * g->block_bytes, panel + (size_t)b * g->block_bytes + g->code_bytes, lane);
 }
 
 void pack_rows(kern_weight *w, int32_t row0, int32_t row_count, const void *raw)
@@ -145,8 +145,8 @@ void pack_row_floats(const kern_weight *w, int32_t row, float *out)
     }
     uint8_t raw[256];
     for (int32_t b = 0; b < g.blocks; b++) {
-        block_unpack(w->type, raw, panel + (size_t)b * g.code_bytes, panel + g.scale_off + (size_t)b * g.scale_bytes,
-                     lane);
+        const uint8_t *codes = panel + (size_t)b * g.block_bytes;
+        block_unpack(w->type, raw, codes, codes + g.code_bytes, lane);
         kern_dequant_row(w->type, raw, block, out + (size_t)b * (size_t)block);
     }
 }

@@ -1,9 +1,10 @@
 /* pack.h - the one packed weight layout of the CPU back end.
  *
- * Rows stand in panels of 16, so that a row is a lane and no sum ever crosses lanes. A panel holds the codes of all its
- * blocks, ascending k, then the scales of all its blocks; both start on 64 bytes. Codes are 64-byte vectors of
- * [16 rows][4 bytes]: the four bytes of a row are one 32-bit word of the file's block, so packing only moves words.
- * With s the 32-column part of a block and g the group of four columns in it, the codes of (s, g) are
+ * Rows stand in panels of 16, so that a row is a lane and no sum ever crosses lanes. A panel holds its blocks,
+ * ascending k, each the codes of 16 rows and behind them their scales, so that a product with one token reads one
+ * unbroken stream: anything else costs half the bandwidth. Codes are 64-byte vectors of [16 rows][4 bytes]; the four
+ * bytes of a row are one 32-bit word of the file's block, so packing only moves words. With s the 32-column part
+ * of a block and g the group of four columns in it, the codes of (s, g) are
  *
  *   type         vectors per block      vector        shift          high bits
  *   Q8_0         8                      g             whole byte     (stored + 128)
@@ -28,8 +29,8 @@ typedef struct pack_geom {
     int32_t blocks;      // of a row
     size_t code_bytes;   // of one block, 16 rows
     size_t scale_bytes;  // of one block, 16 rows
-    size_t scale_off;    // from the panel's start
-    size_t panel_bytes;
+    size_t block_bytes;  // both: from a block to the next
+    size_t panel_bytes;  // a multiple of 64
 } pack_geom;
 
 static inline pack_geom pack_geom_of(kern_type type, int32_t cols)
@@ -43,8 +44,8 @@ static inline pack_geom pack_geom_of(kern_type type, int32_t cols)
     };
     int32_t nb = type == KT_BF16 ? (cols + 1) / 2 : cols / kern_types[type].block;
     pack_geom g = {.blocks = nb, .code_bytes = (size_t)bytes[type].codes, .scale_bytes = (size_t)bytes[type].scales};
-    g.scale_off = td_align_up((size_t)nb * g.code_bytes, PACK_VEC);
-    g.panel_bytes = td_align_up(g.scale_off + (size_t)nb * g.scale_bytes, PACK_VEC);
+    g.block_bytes = g.code_bytes + g.scale_bytes;
+    g.panel_bytes = td_align_up((size_t)nb * g.block_bytes, PACK_VEC);
     return g;
 }
 

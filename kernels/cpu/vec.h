@@ -8,20 +8,14 @@
 #include "kernels/cpu/matmul_tile.h"
 #include "kernels/math.h"
 
-/* With few tokens a product waits for memory, and the hardware's prefetcher alone reaches a third of what a core can
- * read: so each block asks for the codes that stand TILE_AHEAD bytes behind its own, and for the scales of its twin in
- * the next panel. */
-enum { TILE_AHEAD = 8192, TILE_AHEAD_TOK = 4 };
-
-MM_INLINE void tile_prefetch(const int n, const mm_job *job, const uint8_t *codes, size_t code_bytes,
-                             const uint8_t *scales, size_t scale_bytes)
+/* A block of Q4_K, Q5_K or Q6_K is not read in the order in which it lies, which the hardware's prefetcher does not
+ * follow. With few tokens, when memory is what a product waits for, eighth s of a block asks for its lines of the
+ * next. */
+MM_INLINE void tile_prefetch(const int n, const uint8_t *next, const int block_bytes, int32_t s)
 {
-    if (n > TILE_AHEAD_TOK)
-        return;
-    for (size_t i = 0; i < code_bytes; i += 64)
-        _mm_prefetch((const char *)codes + TILE_AHEAD + i, _MM_HINT_T1);
-    for (size_t i = 0; i < scale_bytes; i += 64)
-        _mm_prefetch((const char *)scales + job->geom.panel_bytes + i, _MM_HINT_T0);
+    const int lines = (block_bytes / 64 + 7) / 8;
+    for (int i = 0; n <= 4 && i < lines; i++)
+        _mm_prefetch((const char *)next + (s * lines + i) * 64, _MM_HINT_T0);
 }
 
 #if VEC_BITS == 512
@@ -29,11 +23,11 @@ typedef __m512i V;
 typedef __m512 VF;
 enum { LANES = 16, HALVES = 1, VEC_BYTES = 64 };
 #define VEC_(op) _mm512_##op
-#define v_load(p) _mm512_load_si512(p)
+#define v_load(p) _mm512_loadu_si512(p)
 #define v_and(a, b) _mm512_and_si512(a, b)
 #define v_or(a, b) _mm512_or_si512(a, b)
 #define v_zero() _mm512_setzero_si512()
-#define v_half(p) _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)(p)))
+#define v_half(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define v_u8_32(p) _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)(p)))
 #define v_s8_32(p) _mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)(const void *)(p)))
 #define vf_bits(v) _mm512_castsi512_ps(v)
