@@ -3,16 +3,18 @@
 # each, the end-to-end tests, and each fuzzer for a bounded time. Ends with one line, "N passed, N failed", and fails
 # when a test did. Works without network once everything is there.
 #
-#   tools/test.sh [STAGE…]    only these: release asan tsan fuzz e2e e2e-asan
+#   tools/test.sh [STAGE…]    only these: release oracles asan tsan fuzz e2e e2e-asan
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 cd "$root"
 
-stages=${*:-release e2e asan e2e-asan tsan fuzz}
+stages=${*:-release oracles e2e asan e2e-asan tsan fuzz}
 fuzz_seconds=${FUZZ_SECONDS:-10}
 results=$root/build/results
 venv=$root/build/venv
-python_packages=(pytest openai prometheus_client pyyaml tokenizers sentencepiece tiktoken mistral-common jinja2 numpy)
+python_packages=(
+    pytest openai prometheus_client pyyaml tokenizers sentencepiece tiktoken mistral-common jinja2 numpy protobuf
+)
 
 wants() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac }
 
@@ -69,6 +71,16 @@ e2e() {
     [ -s "$results/e2e-$1.xml" ] || broken "e2e-$1"
 }
 
+# Reference libraries against ours: tokenizers, SentencePiece, jinja2.
+oracles() {
+    local tests=build/release/tests/unit
+    (cd tests/e2e && TANDEM_BUILD=$root/build/release TANDEM_TOK_CLI=$root/$tests/tok_cli \
+        TANDEM_GGUF=$models/SmolLM2-135M-Instruct.Q4_1.gguf:$models/gemma-3-270m-Q4_K_M.gguf \
+        "$venv/bin/python" -m pytest -q -p no:cacheprovider -W ignore::SyntaxWarning \
+        --junitxml "$results/oracles.xml" ./*_oracle.py ./*_fuzz.py </dev/null >"$results/oracles.log" 2>&1) || tail -150 "$results/oracles.log" >&2
+    [ -s "$results/oracles.xml" ] || broken oracles
+}
+
 # A runner that left no results counts as one failure, never as nothing.
 broken() {
     say "$1 left no results"
@@ -102,13 +114,16 @@ stage packages packages
 stage python python_env
 stage models bring_models
 for name in release asan tsan; do
-    if wants $name || wants "e2e-$name" || { [ $name = release ] && wants e2e; }; then
+    if wants $name || wants "e2e-$name" || { [ $name = release ] && { wants e2e || wants oracles; }; }; then
         stage "build $name" build $name -DTANDEM_TESTS=ON
     fi
     if wants $name; then
         stage "$name" unit $name
     fi
 done
+if wants oracles; then
+    stage oracles oracles
+fi
 if wants e2e; then
     stage e2e e2e release
 fi

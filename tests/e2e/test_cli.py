@@ -15,8 +15,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("TANDEM_BUILD", ROOT / "build" / "release"))
-BINARY = BUILD / "tandem"
+BINARY = pathlib.Path(os.environ.get("E2E_BINARY", ROOT / "build" / "release" / "tandem"))
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
 MODELS = pathlib.Path(os.environ.get("E2E_MODELS", CACHE / "tandem" / "models"))
 MODEL = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
