@@ -77,7 +77,8 @@ oracles() {
     (cd tests/e2e && TANDEM_BUILD=$root/build/release TANDEM_TOK_CLI=$root/$tests/tok_cli \
         TANDEM_GGUF=$models/SmolLM2-135M-Instruct.Q4_1.gguf:$models/gemma-3-270m-Q4_K_M.gguf \
         "$venv/bin/python" -m pytest -q -p no:cacheprovider -W ignore::SyntaxWarning \
-        --junitxml "$results/oracles.xml" ./*_oracle.py ./*_fuzz.py </dev/null >"$results/oracles.log" 2>&1) || tail -150 "$results/oracles.log" >&2
+        --junitxml "$results/oracles.xml" ./*_oracle.py ./*_fuzz.py </dev/null >"$results/oracles.log" 2>&1) ||
+        tail -150 "$results/oracles.log" >&2
     [ -s "$results/oracles.xml" ] || broken oracles
 }
 

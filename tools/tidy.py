@@ -59,7 +59,7 @@ def strip(code):
 def check_form(path, text):
     for number, line in enumerate(text.split("\n"), 1):
         limit = 140 if path.startswith("tests/e2e/") else LINE_MAX
-        if len(line) > limit and not path.endswith((".md", ".json", ".1")):
+        if len(line) > limit and not path.endswith((".md", ".json", ".yaml", ".1")):
             find(path, number, f"{len(line)} columns, at most {LINE_MAX}")
         if line != line.rstrip() and not path.endswith((".md", ".1")):
             find(path, number, "space at the end of the line")
