@@ -96,7 +96,7 @@ static const pretok_name names[] = {
     {"spark2_5", 0,
      {"\\p{N}{1,3}", CJK,
       ASCII_MARKS "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|"
-                                      "\\s+(?!\\S)|\\s+", "\\p{N}"}},
+                  "\\s+(?!\\S)|\\s+", "\\p{N}"}},
     {"gemma4 granite-embed-multi-311m", SPACES | BOS | PRETOK_NAME_NEWLINES, {"[^\\n]+|[\\n]+"}},
     {"sarvam-moe", SPACES, {"[^\\n]+|[\\n]+"}},
 };

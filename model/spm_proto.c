@@ -14,7 +14,7 @@ enum { MODEL_PIECE = 1, MODEL_TRAINER = 2, MODEL_NORMALIZER = 3 };
 enum { PIECE_TEXT = 1, PIECE_SCORE = 2, PIECE_TYPE = 3 };
 enum { TRAINER_TYPE = 3, TRAINER_SUFFIX_SPACE = 24, TRAINER_BYTE_FALLBACK = 35, TRAINER_UNK = 40, TRAINER_BOS = 41,
        TRAINER_EOS = 42, TRAINER_PAD = 43 };
-enum { NORM_CHARSMAP = 2, NORM_DUMMY = 3, NORM_EXTRA = 4, NORM_RULES = 6 };
+enum { NORM_CHARSMAP = 2, NORM_DUMMY = 3, NORM_EXTRA = 4, NORM_ESCAPE = 5 };
 enum { TYPE_UNIGRAM = 1, TYPE_BPE = 2 };
 enum { PIECE_NORMAL = 1, PIECE_UNKNOWN = 2, PIECE_BYTE = 6 };
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
@@ -158,12 +158,16 @@ static td_rc read_normalizer(spm_model *m, const field *outer, td_err *err)
     int more;
     td_rc rc = TD_OK;
     while (rc == TD_OK && (more = next_field(&c, &f)) == 1) {
-        if (f.number == NORM_CHARSMAP && f.wire == BYTES && f.len > 0)
+        if (f.number == NORM_CHARSMAP && f.wire == BYTES && f.len > 0) {
+            m->charsmap = true;
             rc = tok_charsmap_check((const uint8_t *)f.data, f.len, err);
-        else if (f.number == NORM_DUMMY && f.wire == VARINT)
+        } else if (f.number == NORM_ESCAPE && f.wire == VARINT) {
+            m->escape_whitespaces = f.value != 0;
+        } else if (f.number == NORM_DUMMY && f.wire == VARINT) {
             m->add_dummy_prefix = f.value != 0;
-        else if (f.number == NORM_EXTRA && f.wire == VARINT)
+        } else if (f.number == NORM_EXTRA && f.wire == VARINT) {
             m->remove_extra_whitespaces = f.value != 0;
+        }
     }
     return rc == TD_OK && more < 0 ? cut_off(err, "normalizer_spec") : rc;
 }
@@ -219,7 +223,7 @@ td_rc spm_model_read(const char *bytes, size_t len, spm_model *m, td_err *err)
 {
     size_t pieces = 0;
     *m = (spm_model){.unk_id = 0, .bos_id = 1, .eos_id = 2, .pad_id = -1, .unigram = true, .add_dummy_prefix = true,
-                     .remove_extra_whitespaces = true};
+                     .remove_extra_whitespaces = true, .escape_whitespaces = true};
     td_rc rc = read_sections(m, bytes, len, &pieces, err);
     if (rc == TD_OK && (pieces == 0 || pieces > TD_MODEL_VOCAB_MAX))
         rc = td_fail(err, TD_E_MODEL, "SentencePiece model: %zu pieces; 1 to %d are accepted", pieces,

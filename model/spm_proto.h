@@ -1,8 +1,8 @@
 /* spm_proto.h - a walk over the protobuf of a SentencePiece model that trusts nothing.
  *
  * Reads the pieces and the few settings that matter, checks what libsentencepiece itself does not check (lengths,
- * finite scores, how many pieces begin each other, every link and value of the character table), and gives the sections
- * that were checked as clean bytes for the library: nothing else of the file reaches it. */
+ * finite scores, how many pieces begin each other, every link and value of the character table), and gives the
+ * sections that were checked as clean bytes for the library: nothing else of the file reaches it. */
 #ifndef TD_MODEL_SPM_PROTO_H
 #define TD_MODEL_SPM_PROTO_H
 
@@ -21,7 +21,8 @@ typedef struct spm_model {
     size_t count;
     int32_t unk_id, bos_id, eos_id, pad_id; // -1: none
     bool unigram, byte_fallback;
-    bool add_dummy_prefix, remove_extra_whitespaces;
+    bool add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
+    bool charsmap;    // there is a character table
     td_buf clean;     // owned; the same model, only checked fields
 } spm_model;
 

@@ -28,6 +28,9 @@ td_rc tok_bpe_init(tok_bpe *b, const tok_vocab *v, size_t merges, td_err *err)
     }
     for (unsigned i = 0; i < 256; i++)
         b->byte[i] = tok_vocab_find_byte(v, (uint8_t)i);
+    b->spaces = tok_vocab_find_plain(v, TOK_SPACE, strlen(TOK_SPACE)) >= 0;
+    if (b->spaces)
+        tok_vocab_bridges(v, b->bridge);
     return TD_OK;
 }
 
@@ -179,7 +182,7 @@ static bool only_newlines(const char *s, size_t len)
     return true;
 }
 
-bool tok_bpe_word(const tok_bpe *b, merge_work *w, const char *s, size_t len, token_list *out)
+static bool put_word(const tok_bpe *b, merge_work *w, const char *s, size_t len, token_list *out)
 {
     token_id whole = tok_vocab_find_plain(b->vocab, s, len);
     uint8_t known = whole < 0 ? WHOLE_NO : atomic_load_explicit(&b->whole[whole], memory_order_relaxed);
@@ -194,6 +197,19 @@ bool tok_bpe_word(const tok_bpe *b, merge_work *w, const char *s, size_t len, to
     if (known == WHOLE_UNKNOWN) {
         bool alone = out->count == before + 1 && out->ids[before] == whole;
         atomic_store_explicit(&b->whole[whole], alone ? WHOLE_YES : WHOLE_NO, memory_order_relaxed);
+    }
+    return true;
+}
+
+/* Models of SentencePiece's kind come with the whole text as one word. Where nothing can merge across a visible space,
+ * cutting there changes nothing but the time. */
+bool tok_bpe_word(const tok_bpe *b, merge_work *w, const char *s, size_t len, token_list *out)
+{
+    bool cut = b->spaces && !b->ignore_merges && !b->prefix && !b->suffix;
+    for (size_t begin = 0, end; begin < len; begin = end) {
+        end = cut ? tok_vocab_cut(b->bridge, s, len, begin) : len;
+        if (!put_word(b, w, s + begin, end - begin, out))
+            return false;
     }
     return true;
 }

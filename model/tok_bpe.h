@@ -30,6 +30,8 @@ typedef struct tok_bpe {
     bool byte_fallback;           // a character without entry becomes its bytes
     bool fuse_unk;                // neighbouring unknown characters become one unknown token
     bool newline_words;           // a word of newlines only that is an entry is that entry
+    bool spaces;                  // U+2581 is an entry, and `bridge` (tok_vocab.h) was filled in
+    bool bridge[256];
     token_id unk;                 // -1: what is unknown is left out
     char *prefix, *suffix;        // owned; of every symbol but the first, of the last one; NULL: none
 } tok_bpe;

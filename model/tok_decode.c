@@ -78,9 +78,9 @@ static bool put_stripped(const decode_step *d, const char *s, size_t len, td_buf
 {
     for (size_t i = 0; i < d->start && len >= d->from_len && memcmp(s, d->from, d->from_len) == 0; i++)
         s += d->from_len, len -= d->from_len;
-    for (size_t i = 0; i < d->stop && len >= d->from_len && memcmp(s + len - d->from_len, d->from, d->from_len) == 0;
-         i++)
-        len -= d->from_len;
+    size_t n = d->from_len;
+    for (size_t i = 0; i < d->stop && len >= n && memcmp(s + len - n, d->from, n) == 0; i++)
+        len -= n;
     return td_buf_add(out, s, len);
 }
 

@@ -1,7 +1,6 @@
 /* A tokenizer from a Hugging Face directory: tokenizer.json, else tokenizer.model, and the small files around them that
  * say which tokens begin and end a text. All of those are optional; a later one only fills in what is still missing:
- * tokenizer_config.json, special_tokens_map.json, config.json. generation_config.json adds to what ends a generation.
- */
+ * tokenizer_config.json, special_tokens_map.json, config.json. generation_config.json adds to the ends. */
 #include "model/tok_int.h"
 
 #include "base/check.h"
@@ -150,8 +149,8 @@ static td_rc put_added(tokenizer *t, int64_t id, const char *text, const td_json
                      .lstrip = td_json_get_bool(flags, "lstrip", false),
                      .rstrip = td_json_get_bool(flags, "rstrip", false),
                      .single_word = td_json_get_bool(flags, "single_word", false)};
-    return tok_added_put(&t->added, text, len, a) ? TD_OK
-                                                  : td_fail(err, TD_E_NOMEM, "not enough memory for a tokenizer");
+    bool ok = tok_added_put(&t->added, text, len, a);
+    return ok ? TD_OK : td_fail(err, TD_E_NOMEM, "not enough memory for a tokenizer");
 }
 
 /* The number that is the key of an added_tokens_decoder member. */

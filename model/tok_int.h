@@ -52,7 +52,7 @@ typedef struct tok_spm_options {
     int64_t extra_ids; // room for ids up to this, for added tokens
     bool legacy;       // the space in front also behind special tokens
 } tok_spm_options;
-td_rc tok_spm_read(tokenizer *t, const char *bytes, size_t len, const tok_spm_options *o,
-                   td_err *err); // tokenizer.model
+/* tokenizer.model */
+td_rc tok_spm_read(tokenizer *t, const char *bytes, size_t len, const tok_spm_options *o, td_err *err);
 
 #endif

@@ -72,8 +72,7 @@ td_rc tok_regex_new(const char *pattern, size_t len, tok_regex **out, td_err *er
     } else if (rc == TD_OK) {
         char why[128] = "";
         pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        bool nomem = !r || code == PCRE2_ERROR_NOMEMORY || code == PCRE2_ERROR_HEAPLIMIT ||
-                     code == PCRE2_ERROR_HEAP_FAILED;
+        bool nomem = !r || code == PCRE2_ERROR_NOMEMORY || code == PCRE2_ERROR_HEAP_FAILED;
         rc = nomem ? regex_nomem(err)
                    : td_fail(err, TD_E_MODEL, "regular expression '%.80s' is not accepted: %s", pattern, why);
     }

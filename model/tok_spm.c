@@ -5,7 +5,6 @@
 #include <string.h>
 
 enum { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
-enum { SPACE_LEN = 3 };
 
 td_rc tok_spm_init(tok_spm *m, const tok_vocab *v, token_id unk, td_err *err)
 {
@@ -14,12 +13,7 @@ td_rc tok_spm_init(tok_spm *m, const tok_vocab *v, token_id unk, td_err *err)
         return td_fail(err, TD_E_NOMEM, "not enough memory for a vocabulary of %d ids", v->count);
     for (unsigned i = 0; i < 256; i++)
         m->byte[i] = tok_vocab_find_byte(v, (uint8_t)i);
-    for (int32_t id = 0; id < v->count; id++) {
-        const tok_entry *e = &v->entry[id];
-        for (size_t i = 1; i + SPACE_LEN <= e->len; i++)
-            if (memcmp(e->text + i, TOK_SPACE, SPACE_LEN) == 0)
-                m->bridge[(uint8_t)e->text[i - 1]] = true;
-    }
+    tok_vocab_bridges(v, m->bridge);
     return TD_OK;
 }
 
@@ -51,8 +45,7 @@ static bool lookup(const void *model, const char *word, const merge_symbol *l, c
     return true;
 }
 
-/* A symbol that did not merge: its own entry, its bytes, or the unknown token, which swallows its unknown neighbours.
- */
+/* A symbol that did not merge: its own entry, its bytes, or the unknown token for it and its unknown neighbours. */
 static bool put_symbol(const tok_spm *m, const char *word, const merge_symbol *s, bool *after_unk, token_list *out)
 {
     token_id id = s->id >= 0 ? s->id : tok_vocab_find_plain(m->vocab, word + s->begin, s->len);
@@ -103,16 +96,10 @@ static bool put_word(const tok_spm *m, merge_work *w, const char *s, size_t len,
 bool tok_spm_text(const tok_spm *m, merge_work *w, const char *s, size_t len, token_list *out)
 {
     bool after_unk = false;
-    size_t begin = 0;
-    for (size_t at = 1; begin < len; at++) {
-        const char *space = at < len ? memmem(s + at, len - at, TOK_SPACE, SPACE_LEN) : NULL;
-        size_t end = space ? (size_t)(space - s) : len;
-        at = end;
-        if (space && m->bridge[(uint8_t)s[end - 1]])
-            continue;
+    for (size_t begin = 0, end; begin < len; begin = end) {
+        end = tok_vocab_cut(m->bridge, s, len, begin);
         if (!put_word(m, w, s + begin, end - begin, &after_unk, out))
             return false;
-        begin = end;
     }
     return true;
 }

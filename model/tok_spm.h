@@ -26,6 +26,4 @@ void tok_spm_free(tok_spm *m);
 /* Appends the ids of a text in which spaces are U+2581 already. false: out of memory. */
 bool tok_spm_text(const tok_spm *m, merge_work *w, const char *s, size_t len, token_list *out);
 
-#define TOK_SPACE "\xE2\x96\x81" // U+2581, SentencePiece's visible space
-
 #endif

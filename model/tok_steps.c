@@ -71,8 +71,8 @@ static td_rc norm_replace(tokenizer *t, const td_json *j, int depth, td_err *err
 {
     (void)depth;
     bool literal;
-    const char *from = tok_steps_pattern(td_json_get(j, "pattern"), &literal),
-               *to = td_json_get_str(j, "content", NULL);
+    const char *from = tok_steps_pattern(td_json_get(j, "pattern"), &literal);
+    const char *to = td_json_get_str(j, "content", NULL);
     if (!from || !to)
         return td_fail(err, TD_E_MODEL, "normalizer Replace needs pattern and content");
     return tok_norm_add_replace(&t->norm, from, literal, to, err);

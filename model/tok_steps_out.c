@@ -30,8 +30,8 @@ static td_rc decode_add(decoder_reader *r, decode_kind kind, const char *from, c
 static td_rc decode_replace(decoder_reader *r, const td_json *j)
 {
     bool literal;
-    const char *from = tok_steps_pattern(td_json_get(j, "pattern"), &literal),
-               *to = td_json_get_str(j, "content", NULL);
+    const char *from = tok_steps_pattern(td_json_get(j, "pattern"), &literal);
+    const char *to = td_json_get_str(j, "content", NULL);
     if (!from || !to || !*from)
         return td_fail(r->err, TD_E_MODEL, "decoder Replace needs pattern and content");
     if (!literal)

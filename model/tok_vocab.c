@@ -77,10 +77,9 @@ token_id tok_vocab_find_plain(const tok_vocab *v, const char *text, size_t len)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 int tok_byte_value(const char *text, size_t len)
@@ -96,4 +95,30 @@ token_id tok_vocab_find_byte(const tok_vocab *v, uint8_t byte)
     char name[8];
     snprintf(name, sizeof name, "<0x%02X>", byte);
     return tok_vocab_find(v, name, 6);
+}
+
+enum { SPACE_LEN = sizeof TOK_SPACE - 1 };
+
+void tok_vocab_bridges(const tok_vocab *v, bool bridge[256])
+{
+    memset(bridge, 0, 256 * sizeof *bridge);
+    for (int32_t id = 0; id < v->count; id++) {
+        const tok_entry *e = &v->entry[id];
+        for (size_t i = 1; i + SPACE_LEN <= e->len; i++)
+            if (memcmp(e->text + i, TOK_SPACE, SPACE_LEN) == 0)
+                bridge[(uint8_t)e->text[i - 1]] = true;
+    }
+}
+
+size_t tok_vocab_cut(const bool bridge[256], const char *s, size_t len, size_t from)
+{
+    for (size_t at = from + 1; at < len; at++) {
+        const char *space = memmem(s + at, len - at, TOK_SPACE, SPACE_LEN);
+        if (!space)
+            return len;
+        at = (size_t)(space - s);
+        if (!bridge[(uint8_t)s[at - 1]])
+            return at;
+    }
+    return len;
 }

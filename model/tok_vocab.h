@@ -49,6 +49,13 @@ token_id tok_vocab_find_plain(const tok_vocab *v, const char *text, size_t len);
 int tok_byte_value(const char *text, size_t len);
 token_id tok_vocab_find_byte(const tok_vocab *v, uint8_t byte); // the entry "<0xHH>", -1: none
 
+/* Where a text with visible spaces can be cut so that no entry reaches across: bridge[b] says that some entry holds the
+ * byte b followed by U+2581. The next cut behind `from`, or len. */
+void tok_vocab_bridges(const tok_vocab *v, bool bridge[256]);
+size_t tok_vocab_cut(const bool bridge[256], const char *s, size_t len, size_t from);
+
+#define TOK_SPACE "\xE2\x96\x81" // U+2581, SentencePiece's visible space
+
 static inline bool tok_vocab_has(const tok_vocab *v, int64_t id)
 {
     return id >= 0 && id < v->count && v->entry[id].kind != TOK_GAP;

@@ -294,6 +294,8 @@ SPM = {
     "bpe_bytes": dict(model_type="bpe", vocab_size=700, byte_fallback=True, normalization_rule_name="identity",
                       remove_extra_whitespaces=False),
     "bpe": dict(model_type="bpe", vocab_size=500),
+    "bpe_identity": dict(model_type="bpe", vocab_size=500, normalization_rule_name="identity", remove_extra_whitespaces=False,
+                         user_defined_symbols=["<|x|>", "the", "\t", "▁▁", "ab"]),
     "unigram": dict(model_type="unigram", vocab_size=350),
     "unigram_bytes": dict(model_type="unigram", vocab_size=600, byte_fallback=True, character_coverage=0.98),
     "no_prefix": dict(model_type="bpe", vocab_size=500, add_dummy_prefix=False),

@@ -32,13 +32,13 @@ static tokenizer *byte_level(void)
 static tokenizer *with_decoder(const char *decoder)
 {
     td_buf b = TD_BUF_INIT;
-    td_buf_fmt(
-        &b,
-        "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],\"decoder\":%s,\"model\":{\"type\":"
-        "\"BPE\",\"merges\":[],\"vocab\":{\"<s>\":0,\"\xE2\x96\x81\":1,\"\xE2\x96\x81"
-        "a\":2,\"b\":3,\"<0xE2>\":4,"
-        "\"<0x96>\":5,\"<0x81>\":6,\"<0x20>\":7,\"\xE6\xBC\xA2\":8,\"\xE2\x96\x81\xE2\x96\x81\":9,\"<0xC3>\":10}}}",
-        decoder);
+    td_buf_fmt(&b,
+               "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],\"decoder\":%s,\"model\":{\"type\":"
+               "\"BPE\",\"merges\":[],\"vocab\":{\"<s>\":0,\"\xE2\x96\x81\":1,\"\xE2\x96\x81" "a\":2,\"b\":3,"
+               "\"<0xE2>\":4,"
+               "\"<0x96>\":5,\"<0x81>\":6,\"<0x20>\":7,\"\xE6\xBC\xA2\":8,\"\xE2\x96\x81\xE2\x96\x81\":9,"
+               "\"<0xC3>\":10}}}",
+               decoder);
     td_err err = TD_ERR_INIT;
     tokenizer *t = tok_from_text(b.data, &err);
     if (!t)
@@ -118,10 +118,11 @@ static void known_texts(void **state)
     says(t, IDS(0xE6, 'a', 0xBC, 0xA2, ), "\xEF\xBF\xBD" "a\xEF\xBF\xBD\xEF\xBF\xBD");
     says(t, IDS(258, 300, ), "not a letter \xE6\xBC\xA2<|end|>");
     tokenizer_free(t);
-    t = with_decoder(
-        "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},"
-        "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":"
-        "\" \",\"start\":1,\"stop\":0}]}");
+    t = with_decoder("{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":"
+                     "\"\xE2\x96\x81\"},"
+                     "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\","
+                     "\"content\":"
+                     "\" \",\"start\":1,\"stop\":0}]}");
     says(t, IDS(2, 3, 2, ), "ab a");
     says(t, IDS(1, 2, ), " a");
     says(t, IDS(0, 2, ), "<s> a");

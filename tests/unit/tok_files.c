@@ -42,19 +42,19 @@ static void bad_json(void **state)
                    TD_E_MODEL, "character table");
     expect_refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Removed\"},"
                    "\"model\":{}}", TD_E_MODEL, "regular expression");
-    expect_refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}},\"model\":{}}", TD_E_MODEL,
-                   "empty");
+    expect_refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}},"
+                   "\"model\":{}}", TD_E_MODEL, "empty");
     expect_refused("{\"decoder\":{\"type\":\"CTC\"},\"model\":{}}", TD_E_UNSUPPORTED, "'CTC'");
     expect_refused("{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\","
                    "\"start\":2}]},\"model\":{}}", TD_E_UNSUPPORTED, "Strip");
-    expect_refused("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]},\"model\":{}}", TD_E_MODEL,
-                   "once");
+    expect_refused("{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]},"
+                   "\"model\":{}}", TD_E_MODEL, "once");
     expect_refused("{\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"x\",7],\"cls\":[\"x\",7]},\"model\":{"
                    "\"type\":\"BPE\"," AB ",\"merges\":[]}}", TD_E_MODEL, "id 7");
     expect_refused("{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"type\":\"BPE\"," AB ",\"merges\":[]}}",
                    TD_E_MODEL, "no id");
-    expect_refused("{\"added_tokens\":[{\"content\":\"x\",\"id\":1}],\"model\":{\"type\":\"BPE\"," AB
-                   ",\"merges\":[]}}",
+    expect_refused("{\"added_tokens\":[{\"content\":\"x\",\"id\":1}],\"model\":{\"type\":\"BPE\"," AB ","
+                   "\"merges\":[]}}",
                    TD_E_MODEL, "two tokens");
 }
 
@@ -77,10 +77,9 @@ static void gaps_and_ends(void **state)
 {
     (void)state;
     td_err err = TD_ERR_INIT;
-    tokenizer *t = tok_from_text(
-        "{\"added_tokens\":[{\"id\":9,\"content\":\"<|im_end|>\",\"special\":true}],\"model\":{"
-        "\"type\":\"BPE\"," AB ",\"merges\":[\"a b\"],\"unk_token\":\"b\"}}",
-        &err);
+    tokenizer *t = tok_from_text("{\"added_tokens\":[{\"id\":9,\"content\":\"<|im_end|>\",\"special\":true}],"
+                                 "\"model\":{"
+                                 "\"type\":\"BPE\"," AB ",\"merges\":[\"a b\"],\"unk_token\":\"b\"}}", &err);
     assert_non_null(t);
     assert_int_equal(tokenizer_vocab_count(t), 10);
     assert_null(tokenizer_raw(t, 5, NULL));
@@ -185,12 +184,12 @@ static void directory_without_memory(void **state)
         "{\"added_tokens\":[{\"id\":8,\"content\":\"<|end|>\",\"special\":true},{\"id\":9,\"content\":\"cd\"}],"
         "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Replace\",\"pattern\":"
         "{\"Regex\":\"x+\"},\"content\":\"\"},{\"type\":\"Prepend\",\"prepend\":\"\"}]},"
-        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
-        "\"\\\\d\"},"
+        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{"
+        "\"Regex\":\"\\\\d\"},"
         "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"add_prefix_space\":false}]},"
         "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\"," TINY_VOCAB TINY_MERGES);
-    put("tokenizer_config.json",
-        "{\"tokenizer_class\":\"LlamaTokenizer\",\"bos_token\":\"<|end|>\",\"add_bos_token\":true}");
+    put("tokenizer_config.json", "{\"tokenizer_class\":\"LlamaTokenizer\",\"bos_token\":\"<|end|>\","
+        "\"add_bos_token\":true}");
     put("config.json", "{\"eos_token_id\":8}");
     assert_int_equal(load_dir(NULL), TD_OK);
     assert_true(torture(load_dir) > 50);
@@ -313,14 +312,35 @@ static td_buf spm_file(void)
     return b;
 }
 
+/* The same pieces without normalization go through the own merge loop: the same ids. */
+static void spm_without_library(void **state)
+{
+    (void)state;
+    td_err err = TD_ERR_INIT;
+    td_buf b = spm_file();
+    b.len -= 2;
+    td_buf_add(&b, "\x1A\x02\x20\x00", 4); // normalizer_spec: remove_extra_whitespaces false
+    make_file("tokenizer.model", b.data, b.len);
+    td_buf_free(&b);
+    tokenizer *t;
+    assert_int_equal(tokenizer_from_dir(make_dir, &t, &err), TD_OK);
+    assert_null(t->lib);
+    assert_ids(t, "ab ab", TOK_ADD_SPECIAL, IDS(1, 3, 7, 3, 7, ));
+    assert_ids(t, "  zzb", 0, IDS(3, 3, 3, 0, 5, ));
+    assert_ids(t, "a</s>b", TOK_PARSE_SPECIAL, IDS(3, 4, 2, 3, 5, ));
+    tokenizer_free(t);
+    assert_int_equal(load_dir(NULL), TD_OK);
+    assert_true(torture(load_dir) > 10);
+}
+
 static void spm_files(void **state)
 {
     (void)state;
     td_buf b = spm_file();
     make_file("tokenizer.model", b.data, b.len);
     assert_int_equal(load_dir(NULL), TD_OK);
-    put("tokenizer_config.json",
-        "{\"legacy\":false,\"added_tokens_decoder\":{\"9\":{\"content\":\"<x>\",\"special\":true}}}");
+    put("tokenizer_config.json", "{\"legacy\":false,\"added_tokens_decoder\":{\"9\":{\"content\":\"<x>\","
+        "\"special\":true}}}");
     tokenizer *t;
     td_err err = TD_ERR_INIT;
     assert_int_equal(tokenizer_from_dir(make_dir, &t, &err), TD_OK);
@@ -386,10 +406,10 @@ static void spm_without_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(bad_json),          cmocka_unit_test(deep_sequences),
-                                       cmocka_unit_test(gaps_and_ends),     in_folder(directories),
-                                       in_folder(directory_without_memory), in_folder(gguf_spm),
-                                       in_folder(gguf_without_memory),      in_folder(spm_files),
-                                       cmocka_unit_test(bad_spm_files),     in_folder(spm_without_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_json), cmocka_unit_test(deep_sequences), cmocka_unit_test(gaps_and_ends),
+        in_folder(directories), in_folder(directory_without_memory), in_folder(gguf_spm),
+        in_folder(gguf_without_memory),
+        in_folder(spm_files), in_folder(spm_without_library), cmocka_unit_test(bad_spm_files), in_folder(spm_without_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

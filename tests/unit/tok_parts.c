@@ -191,8 +191,8 @@ static size_t naive(const char *word, size_t n, uint64_t seed, uint32_t *ends)
         for (size_t i = 0; i + 1 < count; i++) {
             uint32_t begin = i ? ends[i - 1] : 0, rank;
             int32_t id;
-            merge_symbol l = {.begin = begin, .len = ends[i] - begin},
-                         r = {.begin = ends[i], .len = ends[i + 1] - ends[i]};
+            merge_symbol l = {.begin = begin, .len = ends[i] - begin};
+            merge_symbol r = {.begin = ends[i], .len = ends[i + 1] - ends[i]};
             if (made_up(&seed, word, &l, &r, &rank, &id) && rank < low)
                 low = rank, best = i;
         }
@@ -312,12 +312,11 @@ static void added_flags(void **state)
     (void)state;
     td_err err = TD_ERR_INIT;
     tokenizer *t = tok_from_text(
-        "{\"added_tokens\":[{\"id\":3,\"content\":\"<l>\",\"lstrip\":true,\"special\":true},{\"id\":4,\"content\":\"<r>"
-        "\","
+        "{\"added_tokens\":[{\"id\":3,\"content\":\"<l>\",\"lstrip\":true,\"special\":true},{\"id\":4,"
+        "\"content\":\"<r>\","
         "\"rstrip\":true,\"special\":true},{\"id\":5,\"content\":\"ab\",\"single_word\":true,\"normalized\":false},"
         "{\"id\":6,\"content\":\"<l>a\",\"special\":true},{\"id\":7,\"content\":\"\",\"special\":true}],"
-        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\" \":2},\"merges\":[]}}",
-        &err);
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\" \":2},\"merges\":[]}}", &err);
     assert_non_null(t);
     unsigned all = TOK_PARSE_SPECIAL;
     assert_ids(t, "a  <l> b", all, IDS(0, 3, 2, 1, ));
@@ -388,18 +387,12 @@ static void bad_charsmaps(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(splits),
-                                       cmocka_unit_test(patterns),
-                                       cmocka_unit_test(catastrophe_is_cut_short),
-                                       cmocka_unit_test(names_cut_as_they_should),
-                                       cmocka_unit_test(names_compile),
-                                       cmocka_unit_test(byte_alphabet),
-                                       cmocka_unit_test(merging_equals_the_definition),
-                                       cmocka_unit_test(bpe_words),
-                                       cmocka_unit_test(spm_prefers_scores),
-                                       cmocka_unit_test(unigram_finds_the_best_way),
-                                       cmocka_unit_test(added_flags),
-                                       cmocka_unit_test(forms_equal_the_library),
-                                       cmocka_unit_test(bad_charsmaps)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(splits), cmocka_unit_test(patterns), cmocka_unit_test(catastrophe_is_cut_short),
+        cmocka_unit_test(names_cut_as_they_should), cmocka_unit_test(names_compile), cmocka_unit_test(byte_alphabet),
+        cmocka_unit_test(merging_equals_the_definition), cmocka_unit_test(bpe_words),
+        cmocka_unit_test(spm_prefers_scores),
+        cmocka_unit_test(unigram_finds_the_best_way), cmocka_unit_test(added_flags),
+        cmocka_unit_test(forms_equal_the_library), cmocka_unit_test(bad_charsmaps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
