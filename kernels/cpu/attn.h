@@ -20,12 +20,13 @@ enum {
     ATTN_ROWS = 96,          // (token, q head) pairs that one tile works on, fewer where heads are wider than 128
     ATTN_ROW_FLOATS = ATTN_ROWS * 128,
     ATTN_TILES_ENOUGH = 64,  // below this many tiles, long rows are split
+    ATTN_TILES_FEW = 2,      // below this many after that, so are the heads of a group
     ATTN_PARTS = 256,        // (token, chunk) pairs that scratch has room for, or the chunks of one token if more
     ATTN_PART_PAD = 8,       // floats after O in a partial: m, l, padding
 };
 
 typedef struct attn_plan_row {
-    int32_t tile0;           // first tile of the row
+    int32_t tile0;           // first tile of the row, as if heads were not split
     int32_t part0;           // first (token, chunk) partial, -1: not split
     int32_t merge0;          // first token of the row among those to merge
     int32_t chunk0, chunk_count; // chunks that any of its tokens sees
@@ -34,6 +35,7 @@ typedef struct attn_plan_row {
 typedef struct attn_plan {
     int32_t tile_count, merge_count; // tiles of attention; tokens to merge
     int32_t block_tok;       // query tokens of a tile
+    int32_t head_parts;      // tiles that share a kv head's query heads
     int32_t part_count;
     attn_plan_row *row;      // [row_count + 1]
     float *part;             // [part][Hq][D + 8]: O, then m, l, padding
@@ -43,6 +45,7 @@ typedef struct attn_plan {
 typedef struct attn_tile {
     int32_t row, tok0, tok1; // flat tokens
     int32_t kv_head;
+    int32_t q_head0, q_head1; // query heads, all of kv_head
     int32_t chunk0, chunk1;  // chunks of keys to visit
     int32_t part0;           // partial of (tok0, chunk0), -1: finish in place
     int32_t part_stride;     // partials from a token to the next

@@ -64,7 +64,8 @@ typedef struct attn_pass { // rows [r0, r0 + n) of a tile
     const attn_plan *plan;
     const attn_tile *tile;
     attn_work *w;
-    int32_t r0, n, G, D;
+    int32_t r0, n, D;
+    int32_t G;           // query heads of the tile
     int32_t micro_count; // micro blocks: even shares of n
 } attn_pass;
 
@@ -80,7 +81,7 @@ static int32_t micro_blocks(const attn_pass *p)
 static int32_t micro_start(const attn_pass *p, int32_t i) { return i * p->n / p->micro_count; }
 
 static int32_t pass_tok(const attn_pass *p, int32_t r) { return p->tile->tok0 + (p->r0 + r) / p->G; }
-static int32_t pass_head(const attn_pass *p, int32_t r) { return p->tile->kv_head * p->G + (p->r0 + r) % p->G; }
+static int32_t pass_head(const attn_pass *p, int32_t r) { return p->tile->q_head0 + (p->r0 + r) % p->G; }
 
 static void load_rows(const attn_pass *p)
 {
@@ -282,7 +283,8 @@ static void attention_tile(const kern_attn_args *a, int64_t t, attn_work *w)
 {
     const attn_plan *plan = attn_plan_of(a);
     attn_tile tile = attn_tile_at(a, plan, t);
-    attn_pass p = {.a = a, .plan = plan, .tile = &tile, .w = w, .G = a->q_heads / a->kv->heads, .D = a->kv->head_dim};
+    attn_pass p = {.a = a, .plan = plan, .tile = &tile, .w = w, .D = a->kv->head_dim};
+    p.G = tile.q_head1 - tile.q_head0;
     int32_t rows = (tile.tok1 - tile.tok0) * p.G, step = attn_rows_max(p.D);
     for (p.r0 = 0; p.r0 < rows; p.r0 += step) {
         p.n = TD_MIN(step, rows - p.r0);

@@ -59,7 +59,9 @@ int64_t cpu_attention_tiles(const kern_attn_args *a)
         p->tile_count += tiles;
     }
     p->row[b->row_count] = (attn_plan_row){.tile0 = p->tile_count, .part0 = -1, .merge0 = p->merge_count};
-    return p->tile_count;
+    // One short sequence of a model with one kv head: half of the heads still use each key twice.
+    p->head_parts = p->tile_count < ATTN_TILES_FEW && a->q_heads / heads >= 4 ? 2 : 1;
+    return p->tile_count * p->head_parts;
 }
 
 /* The row whose range of `first` holds t: rows without any are skipped, since their range is empty. */
@@ -79,10 +81,11 @@ int64_t cpu_attention_tiles(const kern_attn_args *a)
 attn_tile attn_tile_at(const kern_attn_args *a, const attn_plan *p, int64_t t)
 {
     const kern_batch *b = a->batch;
-    int32_t r;
+    int32_t r, part = (int32_t)(t % p->head_parts);
+    t /= p->head_parts;
     FIND_ROW(p, b->row_count, tile0, t, r);
     const attn_plan_row *row = &p->row[r];
-    int32_t i = (int32_t)t - row->tile0, heads = a->kv->heads, first = b->row_tok0[r], block;
+    int32_t i = (int32_t)t - row->tile0, heads = a->kv->heads, G = a->q_heads / heads, first = b->row_tok0[r], block;
     attn_tile tile = {.row = r, .chunk0 = row->chunk0, .chunk1 = row->chunk0 + row->chunk_count, .part0 = -1};
     if (row->part0 < 0) { // later blocks see more keys: they go first, so that the last tiles of a step are short
         block = div_up(row_tokens(b, r), p->block_tok) - 1 - i / heads;
@@ -96,6 +99,8 @@ attn_tile attn_tile_at(const kern_attn_args *a, const attn_plan *p, int64_t t)
         tile.chunk0 += chunk;
         tile.chunk1 = tile.chunk0 + 1;
     }
+    tile.q_head0 = tile.kv_head * G + part * G / p->head_parts;
+    tile.q_head1 = tile.kv_head * G + (part + 1) * G / p->head_parts;
     tile.tok0 = first + block * p->block_tok;
     tile.tok1 = TD_MIN(tile.tok0 + p->block_tok, b->row_tok0[r + 1]);
     return tile;

@@ -144,12 +144,11 @@ static void one_query(const kern_attn_args *a, const attn_plan *p, const attn_ti
 void ref_attention(const kern_attn_args *a, int64_t t0, int64_t t1)
 {
     const attn_plan *p = attn_plan_of(a);
-    int32_t G = a->q_heads / a->kv->heads;
     for (int64_t t = t0; t < t1; t++) {
         attn_tile tile = attn_tile_at(a, p, t);
         for (int32_t tok = tile.tok0; tok < tile.tok1; tok++)
-            for (int32_t g = 0; g < G; g++)
-                one_query(a, p, &tile, tok, tile.kv_head * G + g);
+            for (int32_t head = tile.q_head0; head < tile.q_head1; head++)
+                one_query(a, p, &tile, tok, head);
     }
 }
 
