@@ -8,10 +8,6 @@
 
 #include <string.h>
 
-#ifndef TANDEM_VERSION
-#define TANDEM_VERSION "0.1.0"
-#endif
-
 static td_rc loading(call *c)
 {
     td_buf_fmt(&c->answer, "{\"status\":\"loading\",\"progress\":%.4g}", loader_progress(c->server->loader));
@@ -63,8 +59,13 @@ td_rc api_ready(call *c, td_err *err)
 
 td_rc api_version(call *c, td_err *err)
 {
+    const server_opts *o = &c->server->opts;
     (void)err;
-    sse_lit(&c->answer, "{\"version\":\"" TANDEM_VERSION "\"}");
+    sse_lit(&c->answer, "{\"version\":");
+    td_buf_json_str(&c->answer, o->version, strlen(o->version));
+    sse_lit(&c->answer, ",\"commit\":");
+    td_buf_json_str(&c->answer, o->commit, strlen(o->commit));
+    td_buf_char(&c->answer, '}');
     return TD_OK;
 }
 
@@ -86,7 +87,8 @@ td_rc api_metrics(call *c, td_err *err)
         td_engine_metrics(s->engine, &m);
     metrics_source src = {
         .model_name = server_model_name(s),
-        .version = TANDEM_VERSION,
+        .version = s->opts.version,
+        .commit = s->opts.commit,
         .info = s->engine ? s->info : NULL,
         .engine = s->engine ? &m : NULL,
         .connections = s->conn_count,

@@ -156,6 +156,8 @@ static void build_info(writer *w, const metrics_source *src)
     td_buf_add(w->out, w->label.data, w->label.len);
     td_buf_str(w->out, ",version=\"");
     label_value(w->out, src->version);
+    td_buf_str(w->out, "\",commit=\"");
+    label_value(w->out, src->commit);
     td_buf_str(w->out, "\",device=\"");
     label_value(w->out, src->info ? src->info->device : "");
     td_buf_str(w->out, "\",numerics=\"");

@@ -9,7 +9,7 @@
 #include "engine/tandem.h"
 
 typedef struct metrics_source {
-    const char *model_name, *version;
+    const char *model_name, *version, *commit;
     const td_engine_info *info; // NULL while loading, and then `engine` as well
     const td_metrics *engine;
     int64_t connections, requests_open;

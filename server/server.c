@@ -199,6 +199,8 @@ static void fill_defaults(server *s, const server_opts *given)
     server_opts *o = &s->opts;
     *o = *given;
     o->host = o->host ? o->host : "127.0.0.1";
+    o->version = o->version ? o->version : "unknown";
+    o->commit = o->commit ? o->commit : "unknown";
     o->shutdown_timeout_s = o->shutdown_timeout_s < 0 ? 0 : or_default(o->shutdown_timeout_s, TD_HTTP_SHUTDOWN_SECONDS);
     o->health_stall_s = or_default(o->health_stall_s, TD_HTTP_HEALTH_STALL_SECONDS);
     o->stream_stall_s = or_default(o->stream_stall_s, TD_HTTP_STALL_SECONDS);

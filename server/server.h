@@ -47,6 +47,8 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
     int32_t connections_max;       // 0 = TD_HTTP_CONNECTIONS_MAX
     int32_t workers;               // 0 = 2: threads that parse, render and tokenize
 
+    const char *version, *commit;  // of the program, for /version and /metrics; NULL = unknown
+
     bool no_access_log;
     const char *const *no_access_log_paths; // [no_access_log_path_count]
     int32_t no_access_log_path_count;

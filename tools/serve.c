@@ -6,6 +6,7 @@
 #include "tools/interrupt.h"
 #include "tools/open.h"
 #include "tools/progress.h"
+#include "tools/version.h"
 
 #include <signal.h>
 #include <string.h>
@@ -49,6 +50,8 @@ static void fill(const flags *f, server_opts *o)
     o->no_access_log_path_count = (int32_t)flags_list(f, "disable-access-log-for-endpoints", &names);
     o->no_access_log_paths = names;
     o->log_json = flags_choice(f, "log-format") == 1;
+    o->version = version_text();
+    o->commit = version_commit();
 }
 
 /* A key in front of a port that others reach is worth a word. */
@@ -69,8 +72,8 @@ static td_rc run(const server_opts *o, td_err *err)
     struct sigaction hup = {.sa_handler = on_reload, .sa_flags = SA_RESTART};
     sigaction(SIGHUP, &hup, NULL);
     rc = open_model_rc(server_run(running, err), err);
-    interrupt_restore();
-    signal(SIGHUP, SIG_DFL);
+    interrupt_watch(NULL); // it ends already: one signal more changes nothing, and must not meet a closed server
+    signal(SIGHUP, SIG_IGN);
     server_close(running);
     return rc;
 }
