@@ -36,13 +36,22 @@ static void copy(rewriter *r, size_t n)
     r->at += n;
 }
 
-/* \p{name} and the newer code points of that category. */
+/* \p{name} and the newer code points of that category. A longer name is a script: PCRE2 takes a bare one for "used in
+ * that script", which makes the ideographic full stop Han. */
 static void put_property(td_buf *out, const char *name, size_t len)
 {
+    static const char *const written_out[] = {"Letter", "Number", "Mark", "Punctuation", "Symbol"};
+    for (size_t i = 0; i < TD_COUNT(written_out); i++)
+        if (len == strlen(written_out[i]) && memcmp(name, written_out[i], len) == 0)
+            len = 1;
+    if (len > 2) {
+        td_buf_fmt(out, "\\p{sc:%.*s}", (int)len, name);
+        if (len == 3 && memcmp(name, "Han", 3) == 0) // the one script that patterns name, and that grew
+            td_buf_str(out, "\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}");
+        return;
+    }
     td_buf_fmt(out, "\\p{%.*s}", (int)len, name);
-    if (len == 3 && memcmp(name, "Han", 3) == 0) // the one script that patterns name, and that grew
-        td_buf_str(out, "\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}");
-    for (size_t i = 0; len <= 2 && i < tok_ucd_new_count; i++) {
+    for (size_t i = 0; i < tok_ucd_new_count; i++) {
         const tok_ucd_range *u = &tok_ucd_new[i];
         if (memcmp(u->category, name, len) == 0)
             td_buf_fmt(out, "\\x{%X}-\\x{%X}", (unsigned)u->first, (unsigned)u->last);
@@ -77,7 +86,7 @@ static td_rc property(rewriter *r, bool in_class)
     if (len == 0 || len > 40 || name + len > r->s + r->len)
         return refuse(r, "a property name of this length");
     if (in_class && negated) {
-        td_buf_fmt(r->out, "\\P{%.*s}", (int)len, name);
+        td_buf_fmt(r->out, len > 2 ? "\\P{sc:%.*s}" : "\\P{%.*s}", (int)len, name);
     } else {
         if (!in_class)
             td_buf_str(r->out, negated ? "[^" : "[");

@@ -410,6 +410,7 @@ int main(void)
         cmocka_unit_test(bad_json), cmocka_unit_test(deep_sequences), cmocka_unit_test(gaps_and_ends),
         in_folder(directories), in_folder(directory_without_memory), in_folder(gguf_spm),
         in_folder(gguf_without_memory),
-        in_folder(spm_files), in_folder(spm_without_library), cmocka_unit_test(bad_spm_files), in_folder(spm_without_memory)};
+        in_folder(spm_files), in_folder(spm_without_library),
+        cmocka_unit_test(bad_spm_files), in_folder(spm_without_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,6 +62,7 @@ static void patterns(void **state)
     (void)state;
     split_case("\\s", PRETOK_REMOVED, false, "a\xE1\xA0\x8E" "b c\xE3\x80\x80" "d", "a\xE1\xA0\x8E" "b|c|d|"); // U+180E
     split_case("\\p{L}+", PRETOK_ISOLATED, false, "x\xF0\xB2\x8E\xAF" "1", "x\xF0\xB2\x8E\xAF|1|");        // Unicode 15
+    split_case("\\p{Han}+", PRETOK_ISOLATED, false, "x\xE3\x80\x82\xE5\x8C\x97", "x\xE3\x80\x82|\xE5\x8C\x97|");
     split_case("\\h+", PRETOK_ISOLATED, false, "xyzAf0g", "xyz|Af0|g|");
     split_case("[a-f&&[^cd]]+", PRETOK_ISOLATED, false, "abcdef", "ab|cd|ef|");
     split_case("[[ab]c]+", PRETOK_ISOLATED, false, "xabcy", "x|abc|y|");
