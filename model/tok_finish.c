@@ -22,6 +22,8 @@ static const char *const ends_if_control[] = {
     "</s>", "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>", "<fim-repo>",
     "<REPO>", "<reponame>", "<|file_sep|>"};
 
+enum { SPM_EOS_MAX = 2 }; // <unk>, <s>, </s> begin a vocabulary; elsewhere </s> is a tag of HTML
+
 static token_id named(const tokenizer *t, const char *name) { return tok_vocab_find(&t->vocab, name, strlen(name)); }
 
 /* Where a message ends with <|end|> but the turn goes on until another token, <|end|> does not stop. */
@@ -41,6 +43,9 @@ td_rc tokenizer_find_ends(tokenizer *t, td_err *err)
         t->vocab.entry[id].kind = TOK_CONTROL;
         ok = token_list_add(&t->stop, id);
     }
+    token_id s = named(t, "</s>"); // at SentencePiece's own place for it, whatever kind the file gives it
+    if (s >= 0 && s <= SPM_EOS_MAX)
+        t->vocab.entry[s].kind = TOK_CONTROL;
     bool text = named(t, "<|tool_response>") >= 0; // this family has </s> as ordinary text
     for (size_t i = text ? 1 : 0; ok && i < TD_COUNT(ends_if_control); i++) {
         token_id id = named(t, ends_if_control[i]);
