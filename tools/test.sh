@@ -53,9 +53,9 @@ bring_models() {
 # under a sanitizer they would take most of an hour and find what the tiny models find.
 unit() {
     if [ "$1" = release ]; then
-        export TANDEM_MODELS=$models
+        export TEST_MODELS=$models
     else
-        unset TANDEM_MODELS
+        unset TEST_MODELS
     fi
     ctest --test-dir "build/$1" --output-on-failure --timeout 300 -j "$(nproc)" \
         --output-junit "$results/$1.xml" >"$results/$1.log" 2>&1 || {

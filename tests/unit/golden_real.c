@@ -1,6 +1,6 @@
 /* The two real models against a float64 reference on the dequantised weights: tokens equal, top logits close,
  * greedy text equal unless a margin on the way is tiny. And the promise: the same bits however the work is cut,
- * shared, cached, threaded or vectorised. Models come from $TANDEM_MODELS; without it the tests are skipped, and
+ * shared, cached, threaded or vectorised. Models come from $TEST_MODELS; without it the tests are skipped, and
  * say so. */
 #include "base/arena.h"
 #include "base/file.h"
@@ -18,7 +18,7 @@
 
 enum { PROMPT_MAX = 2048, GREEDY_MAX = 64, TOP = 20 };
 
-static const char *models_dir(void) { return getenv("TANDEM_MODELS"); }
+static const char *models_dir(void) { return getenv("TEST_MODELS"); }
 
 static td_engine *engine_open(const char *file, td_engine_opts o)
 {

@@ -577,11 +577,11 @@ static void gguf_other_files(void **state)
     assert_non_null(strstr(err.msg, "must be 8 values"));
 }
 
-/* The models that TANDEM_MODELS names, where they are. */
+/* The models that TEST_MODELS names, where they are. */
 static void real_files(void **state)
 {
     (void)state;
-    const char *dir = getenv("TANDEM_MODELS");
+    const char *dir = getenv("TEST_MODELS");
     char path[512];
     gguf *g;
     td_err err = TD_ERR_INIT;
