@@ -4,45 +4,45 @@
 #include "kernels/cpu/levels.h"
 #include "kernels/cpu/vec.h"
 
-/* The 8 vectors of codes of the 32 columns `s` of a block. */
-MM_INLINE void unpack(const kern_type type, const uint8_t *p, int32_t s, __m512i *w)
+/* Where the high bits of `from` belong: merged into codes under a mask. */
+MM_INLINE __m512i merge(__m512i codes, __m512i from, const int mask)
 {
-    const __m512i low = _mm512_set1_epi8(15);
-    switch (type) {
-    case KT_Q8_0:
+    return _mm512_ternarylogic_epi32(from, _mm512_set1_epi8((char)mask), codes, 0xea);
+}
+
+/* The 8 vectors of codes of a block of 32 columns. High bits turn inside their byte to bit 4; what crosses a byte's
+ * border is masked off. */
+MM_INLINE void unpack(const kern_type type, const uint8_t *p, __m512i *w)
+{
+    if (type == KT_Q8_0) {
         for (int g = 0; g < 8; g++)
             w[g] = _mm512_loadu_si512(p + 64 * g);
         return;
-    case KT_Q4_K:
-    case KT_Q5_K:
-    case KT_Q6_K: {
-        bool six = type == KT_Q6_K;
-        const uint8_t *high = p + (six ? 512 * (s >> 2) : 0);
-        p += type == KT_Q5_K ? 512 : six ? 1024 : 0;
-        p += six ? 1024 * (s >> 2) + 512 * (s & 1) : 512 * (s >> 1);
-        __m512i shift = _mm512_set1_epi32(six ? 4 * (s >> 1 & 1) : 4 * (s & 1));
-        __m512i turn = _mm512_set1_epi32(six ? 4 - 2 * (s & 3) : 4 - s);
-        __m512i high_mask = _mm512_set1_epi8(six ? 0x30 : 0x10);
-        for (int g = 0; g < 8; g++) {
-            w[g] = _mm512_and_si512(_mm512_srlv_epi32(_mm512_loadu_si512(p + 64 * g), shift), low);
-            // The high bits turn inside their byte to bit 4; what crosses a byte's border is masked off.
-            if (type != KT_Q4_K)
-                w[g] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(_mm512_loadu_si512(high + 64 * g), turn), high_mask,
-                                                 w[g], 0xea);
-        }
-        return;
     }
-    default: {
-        bool five = type == KT_Q5_0 || type == KT_Q5_1;
-        for (int g = 0; g < 4; g++) {
-            __m512i v = _mm512_loadu_si512(p + 64 * (g + five));
-            w[g] = _mm512_and_si512(v, low);
-            w[g + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
-        }
-        __m512i high = _mm512_loadu_si512(p), bit = _mm512_set1_epi8(16);
-        for (int g = 0; five && g < 8; g++)
-            w[g] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(high, _mm512_set1_epi32(4 - g)), bit, w[g], 0xea);
+    const bool five = type == KT_Q5_0 || type == KT_Q5_1;
+    const __m512i low = _mm512_set1_epi8(15), high = _mm512_loadu_si512(p);
+    for (int g = 0; g < 4; g++) {
+        __m512i v = _mm512_loadu_si512(p + 64 * (g + five));
+        w[g] = _mm512_and_si512(v, low);
+        w[g + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
     }
+    for (int g = 0; five && g < 8; g++)
+        w[g] = merge(w[g], _mm512_rolv_epi32(high, _mm512_set1_epi32(4 - g)), 0x10);
+}
+
+/* The same for 32-column part s of a block of 256: parts that share bytes are `parts` in one group. */
+MM_INLINE void unpack_k(const kern_type type, const uint8_t *p, int32_t group, const int part, __m512i *w)
+{
+    const bool six = type == KT_Q6_K;
+    const uint8_t *high = p + (six ? 1536 * group : 0);
+    p += six ? 1536 * group + 512 + 512 * (part & 1) : 512 * group + (type == KT_Q5_K ? 512 : 0);
+    const __m512i low = _mm512_set1_epi8(15), turn = _mm512_set1_epi32(six ? 4 - 2 * part : 4 - 2 * group - part);
+    for (int g = 0; g < 8; g++) {
+        __m512i v = _mm512_loadu_si512(p + 64 * g);
+        v = part >= (six ? 2 : 1) ? _mm512_srli_epi16(v, 4) : v;
+        w[g] = _mm512_and_si512(v, low);
+        if (type != KT_Q4_K)
+            w[g] = merge(w[g], _mm512_rolv_epi32(_mm512_loadu_si512(high + 64 * g), turn), six ? 0x30 : 0x10);
     }
 }
 
@@ -73,9 +73,9 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (int32_t b = 0; b < per_chunk; b++) {
-            const uint8_t *scales = codes + job->geom.code_bytes;
+            const uint8_t *scales = codes + job->geom.scale_off;
             __m512i w[8];
-            unpack(type, codes, 0, w);
+            unpack(type, codes, w);
             __m512 d = v_half(scales), m = has_min ? v_half(scales + 32) : d;
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++) {
@@ -130,43 +130,50 @@ MM_INLINE void open_scales(const kern_type type, const uint8_t *p, k_scales *s)
         s->pair[i] = pair16(load16(s->mn + 32 * i), load16(s->mn + 32 * i + 16), false);
 }
 
+/* Adds part s's dot products, times its scales, to the sums of n tokens. */
+MM_INLINE void add_part(const kern_type type, const int n, const __m512i *w, const uint8_t *sc, int32_t s,
+                        const uint8_t *act, size_t stride, __m512i *sum)
+{
+    const uint8_t *a = act + 32 * s;
+    if (type == KT_Q6_K) {
+        __m512i s0 = _mm512_cvtepi8_epi32(load16(sc + 32 * s)), s1 = _mm512_cvtepi8_epi32(load16(sc + 32 * s + 16));
+#pragma GCC unroll 16
+        for (int t = 0; t < n; t++) {
+            __m512i d0 = dot(_mm512_setzero_si512(), w, a + (size_t)t * stride, 4);
+            __m512i d1 = dot(_mm512_setzero_si512(), w + 4, a + (size_t)t * stride + 16, 4);
+            sum[t] = _mm512_add_epi32(sum[t], _mm512_add_epi32(_mm512_mullo_epi32(d0, s0), _mm512_mullo_epi32(d1, s1)));
+        }
+        return;
+    }
+    __m512i s0 = _mm512_cvtepu8_epi32(load16(sc + 16 * s));
+#pragma GCC unroll 16
+    for (int t = 0; t < n; t++) {
+        __m512i d0 = dot(_mm512_setzero_si512(), w, a + (size_t)t * stride, 8);
+        sum[t] = _mm512_add_epi32(sum[t], _mm512_mullo_epi32(d0, s0));
+    }
+}
+
 /* Integer sums of one block for n tokens: sum over sub-blocks of scale * dot. */
 MM_INLINE void block_sums(const kern_type type, const int n, const uint8_t *codes, const uint8_t *sc,
                           const uint8_t *act, size_t stride, __m512i *sum)
 {
+    const int parts = type == KT_Q6_K ? 4 : 2;
 #pragma GCC unroll 16
     for (int t = 0; t < n; t++)
         sum[t] = _mm512_setzero_si512();
-    const int block_bytes = type == KT_Q4_K ? 2304 : type == KT_Q5_K ? 2816 : 3360;
-    for (int32_t s = 0; s < 8; s++) {
-        __m512i w[8];
-        tile_prefetch(n, codes + block_bytes, block_bytes, s);
-        unpack(type, codes, s, w);
-        const uint8_t *a = act + 32 * s;
-        if (type == KT_Q6_K) {
-            __m512i s0 = _mm512_cvtepi8_epi32(load16(sc + 32 * s)), s1 = _mm512_cvtepi8_epi32(load16(sc + 32 * s + 16));
-#pragma GCC unroll 16
-            for (int t = 0; t < n; t++) {
-                __m512i d0 = dot(_mm512_setzero_si512(), w, a + (size_t)t * stride, 4);
-                __m512i d1 = dot(_mm512_setzero_si512(), w + 4, a + (size_t)t * stride + 16, 4);
-                sum[t] = _mm512_add_epi32(sum[t], _mm512_add_epi32(_mm512_mullo_epi32(d0, s0),
-                                                                   _mm512_mullo_epi32(d1, s1)));
-            }
-            continue;
+    for (int32_t group = 0; group < 8 / parts; group++)
+#pragma GCC unroll 4
+        for (int part = 0; part < parts; part++) {
+            __m512i w[8];
+            unpack_k(type, codes, group, part, w);
+            add_part(type, n, w, sc, group * parts + part, act, stride, sum);
         }
-        __m512i s0 = _mm512_cvtepu8_epi32(load16(sc + 16 * s));
-#pragma GCC unroll 16
-        for (int t = 0; t < n; t++) {
-            __m512i d0 = dot(_mm512_setzero_si512(), w, a + (size_t)t * stride, 8);
-            sum[t] = _mm512_add_epi32(sum[t], _mm512_mullo_epi32(d0, s0));
-        }
-    }
 }
 
 MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int32_t tok0)
 {
     const bool six = type == KT_Q6_K;
-    const uint8_t *codes = job->panel;
+    const uint8_t *block = job->panel;
     const uint8_t *act = job->act + (size_t)tok0 * job->act_stride, *meta = act + job->cols; // d[nb]
     const size_t stride = job->act_stride, nb = (size_t)job->geom.blocks;
     const uint8_t *sums = meta + (six ? 20 : 4) * nb; // s16 or s32
@@ -178,7 +185,7 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
         for (int t = 0; t < n; t++)
             acc[t] = _mm512_setzero_ps();
         for (int32_t b = 0; b < per_chunk; b++) {
-            const uint8_t *scales = codes + job->geom.code_bytes;
+            const uint8_t *scales = block, *codes = block + job->geom.code_off;
             k_scales s;
             __m512i sum[MM_TOK];
             open_scales(type, scales, &s);
@@ -197,7 +204,7 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
                 if (!six)
                     acc[t] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(low), _mm512_mul_ps(m, e), acc[t]);
             }
-            codes += job->geom.block_bytes;
+            block += job->geom.block_bytes;
             act += 256;
             meta += 4;
             sums += six ? 32 : 16;

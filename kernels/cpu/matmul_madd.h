@@ -10,54 +10,53 @@
 
 #include "kernels/cpu/vec.h"
 
-/* Where the codes of 32-column part s of a block are, and how to turn its high bits. */
+/* Where the codes of 32 columns are: a block, or one part of a block of 256. Parts that share bytes are a group. */
 typedef struct madd_part {
     const uint8_t *low, *high;
-    V shift, up, down; // of nibbles; of high bits, left or right
+    V up, down;     // how high bits turn to bit 4, left or right; Q5_K only
+    int part;       // in the group; a constant once inlined
 } madd_part;
 
-MM_INLINE madd_part part_of(const kern_type type, const uint8_t *p, int32_t s)
+MM_INLINE madd_part part_of(const kern_type type, const uint8_t *p, int32_t group, const int part)
 {
-    madd_part m = {.low = p, .high = p};
+    madd_part m = {.low = p, .high = p, .part = part};
     if (type == KT_Q5_0 || type == KT_Q5_1)
         m.low += 64;
-    if (type == KT_Q4_K || type == KT_Q5_K) {
-        m.low += (type == KT_Q5_K ? 512 : 0) + 512 * (s >> 1);
-        m.shift = v_set32(4 * (s & 1));
+    if (type == KT_Q4_K || type == KT_Q5_K)
+        m.low += (type == KT_Q5_K ? 512 : 0) + 512 * group;
+    if (type == KT_Q5_K) {
+        int32_t s = 2 * group + part;
         m.up = v_set32(4 - s);
         m.down = v_set32(s > 4 ? s - 4 : 32);
     }
     if (type == KT_Q6_K) {
-        m.low += 1024 + 1024 * (s >> 2) + 512 * (s & 1);
-        m.high += 512 * (s >> 2);
-        m.shift = v_set32(4 * (s >> 1 & 1));
-        m.up = v_set32(4 - 2 * (s & 3));
-        m.down = v_set32((s & 3) == 3 ? 2 : 32);
+        m.low += 1536 * group + 512 + 512 * (part & 1);
+        m.high += 1536 * group;
     }
     return m;
 }
 
-/* Codes of group g: one vector of bytes. */
+/* Codes of group of columns g: one vector of bytes. */
 MM_INLINE V group_codes(const kern_type type, const madd_part *m, const int g, int half)
 {
     const size_t at = (size_t)half * VEC_BYTES;
-    const V low = v_set8(15);
-    if (type == KT_Q4_K || type == KT_Q5_K || type == KT_Q6_K) {
-        V v = v_and(v_shrv(v_load(m->low + 64 * g + at), m->shift), low);
-        if (type == KT_Q4_K)
-            return v;
-        V h = v_load(m->high + 64 * g + at);
-        h = v_or(v_shlv(h, m->up), v_shrv(h, m->down));
-        return v_or(v, v_and(h, v_set8(type == KT_Q6_K ? 0x30 : 0x10)));
+    const bool big = type == KT_Q4_K || type == KT_Q5_K || type == KT_Q6_K;
+    const bool upper = big ? m->part >= (type == KT_Q6_K ? 2 : 1) : g >= 4;
+    V v = v_load(m->low + 64 * (big ? g : g & 3) + at), h;
+    v = v_and(upper ? v_shr(v, 4) : v, v_set8(15));
+    switch (type) {
+    case KT_Q5_0:
+    case KT_Q5_1:
+        h = v_load(m->high + at);
+        return v_or(v, v_and(g < 4 ? v_shl(h, 4 - g) : v_shr(h, g - 4), v_set8(16)));
+    case KT_Q5_K:
+        h = v_load(m->high + 64 * g + at);
+        return v_or(v, v_and(v_or(v_shlv(h, m->up), v_shrv(h, m->down)), v_set8(16)));
+    case KT_Q6_K:
+        h = v_load(m->high + 64 * g + at);
+        return v_or(v, v_and(m->part < 3 ? v_shl(h, 4 - 2 * m->part) : v_shr(h, 2), v_set8(0x30)));
+    default: return v;
     }
-    V v = v_load(m->low + 64 * (g & 3) + at);
-    v = v_and(g < 4 ? v : v_shr(v, 4), low);
-    if (type == KT_Q5_0 || type == KT_Q5_1) {
-        V h = v_load(m->high + at);
-        h = g < 4 ? v_shl(h, 4 - g) : v_shr(h, g - 4);
-        v = v_or(v, v_and(h, v_set8(16)));
-    }
-    return v;
 }
 
 /* sum[h][t] += scale[h] * dot product of the groups [g0, g1) of a part. */
@@ -127,7 +126,7 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
-            const uint8_t *scales = codes + job->geom.code_bytes;
+            const uint8_t *scales = codes + job->geom.scale_off;
             V sum[HALVES][MM_TOK];
 #pragma GCC unroll 4
             for (int h = 0; h < halves; h++)
@@ -135,7 +134,7 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
                 for (int t = 0; t < n; t++)
                     sum[h][t] = has_min ? v_zero()
                                         : v_shl(v_set32(mm_word(meta + (size_t)t * stride + 2 * nb4)), zero_shift);
-            madd_part m = part_of(type, codes, 0);
+            madd_part m = part_of(type, codes, 0, 0);
             if (type == KT_Q8_0)
                 bytes_dot(n, halves, codes, half0, act, stride, sum);
             else
@@ -194,30 +193,31 @@ MM_INLINE void madd_block_k(const kern_type type, const int n, const int halves,
 #pragma GCC unroll 16
         for (int t = 0; t < n; t++)
             sum[h][t] = v_zero();
-    const int block_bytes = type == KT_Q4_K ? 2304 : type == KT_Q5_K ? 2816 : 3360;
-    for (int32_t s = 0; s < 8; s++, act += 32) {
-        tile_prefetch(n, codes + block_bytes, block_bytes, s);
-        madd_part m = part_of(type, codes, s);
-        V scale[2][HALVES];
+    const int parts = type == KT_Q6_K ? 4 : 2, step = type == KT_Q4_K ? 8 : type == KT_Q5_K ? 4 : 2;
+    for (int32_t group = 0; group < 8 / parts; group++)
 #pragma GCC unroll 4
-        for (int h = 0; h < halves; h++) {
-            const uint8_t *at = sc + (half0 + h) * LANES + (type == KT_Q6_K ? 32 : 16) * s;
-            V s0 = type == KT_Q6_K ? v_s8_32(at) : v_u8_32(at), s1 = type == KT_Q6_K ? v_s8_32(at + 16) : s0;
-            scale[0][h] = pair_of(s0, s0);
-            scale[1][h] = pair_of(s1, s1);
+        for (int part = 0; part < parts; part++, act += 32) {
+            madd_part m = part_of(type, codes, group, part);
+            const int32_t s = group * parts + part;
+            V scale[2][HALVES];
+#pragma GCC unroll 4
+            for (int h = 0; h < halves; h++) {
+                const uint8_t *at = sc + (half0 + h) * LANES + (type == KT_Q6_K ? 32 : 16) * s;
+                V s0 = type == KT_Q6_K ? v_s8_32(at) : v_u8_32(at), s1 = type == KT_Q6_K ? v_s8_32(at + 16) : s0;
+                scale[0][h] = pair_of(s0, s0);
+                scale[1][h] = pair_of(s1, s1);
+            }
+#pragma GCC unroll 4
+            for (int g = 0; g < 8; g += step) // as many groups of columns as 16 bits hold the pairs of
+                part_dot(type, n, halves, &m, half0, g, g + step, act, stride, scale[g >= 4], sum);
         }
-        const int step = type == KT_Q4_K ? 8 : type == KT_Q5_K ? 4 : 2; // groups whose pairs fit 16 bits
-#pragma GCC unroll 4
-        for (int g = 0; g < 8; g += step)
-            part_dot(type, n, halves, &m, half0, g, g + step, act, stride, scale[g >= 4], sum);
-    }
 }
 
 MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const mm_job *job, int32_t tok0, int half0,
                       mm_stack stack)
 {
     const bool six = type == KT_Q6_K;
-    const uint8_t *codes = job->panel;
+    const uint8_t *block = job->panel;
     const uint8_t *act = job->act + (size_t)tok0 * job->act_stride, *meta = act + job->cols; // d[nb]
     const size_t stride = job->act_stride, nb = (size_t)job->geom.blocks;
     const uint8_t *sums = meta + (six ? 20 : 4) * nb; // s16 or s32
@@ -230,7 +230,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
         for (int32_t b = 0; b < per_chunk; b++) {
-            const uint8_t *scales = codes + job->geom.code_bytes;
+            const uint8_t *scales = block, *codes = block + job->geom.code_off;
             madd_scales s;
             V sum[HALVES][MM_TOK];
             if (!six)
@@ -261,7 +261,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
                         acc[h][t] = vf_fnma(v_float(low[t]), vf_mul(m, e), acc[h][t]);
                 }
             }
-            codes += job->geom.block_bytes;
+            block += job->geom.block_bytes;
             act += 256;
             meta += 4;
             sums += six ? 32 : 16;

@@ -13,15 +13,16 @@ typedef struct block_form { // where the parts of a block lie in the file; count
     uint8_t sub, sub_count; // bytes of sub-block scales
     uint8_t high, high_words;
     uint8_t code, code_words;
+    uint8_t halves;         // in which the vectors of a panel's block are: high words, then codes, of each half
 } block_form;
 
 enum { NO_M = 255 };
 
 static const block_form forms[KT_COUNT] = {
-    [KT_Q8_0] = {0, NO_M, 0, 0, 0, 0, 2, 8},     [KT_Q4_0] = {0, NO_M, 0, 0, 0, 0, 2, 4},
-    [KT_Q4_1] = {0, 2, 0, 0, 0, 0, 4, 4},        [KT_Q5_0] = {0, NO_M, 0, 0, 2, 1, 6, 4},
-    [KT_Q5_1] = {0, 2, 0, 0, 4, 1, 8, 4},        [KT_Q4_K] = {0, 2, 4, 12, 0, 0, 16, 32},
-    [KT_Q5_K] = {0, 2, 4, 12, 16, 8, 48, 32},    [KT_Q6_K] = {208, NO_M, 192, 16, 128, 16, 0, 32},
+    [KT_Q8_0] = {0, NO_M, 0, 0, 0, 0, 2, 8, 1},     [KT_Q4_0] = {0, NO_M, 0, 0, 0, 0, 2, 4, 1},
+    [KT_Q4_1] = {0, 2, 0, 0, 0, 0, 4, 4, 1},        [KT_Q5_0] = {0, NO_M, 0, 0, 2, 1, 6, 4, 1},
+    [KT_Q5_1] = {0, 2, 0, 0, 4, 1, 8, 4, 1},        [KT_Q4_K] = {0, 2, 4, 12, 0, 0, 16, 32, 1},
+    [KT_Q5_K] = {0, 2, 4, 12, 16, 8, 48, 32, 1},    [KT_Q6_K] = {208, NO_M, 192, 16, 128, 16, 0, 32, 2},
 };
 
 /* Bit 4g + j of Q5's high word belongs to column 4g + j; in a panel it is bit g of byte j. */
@@ -45,15 +46,18 @@ static void block_pack(kern_type type, const uint8_t *raw, uint8_t *codes, uint8
 {
     const block_form *f = &forms[type];
     uint32_t flip = type == KT_Q8_0 ? 0x80808080u : 0, word;
-    for (int i = 0; i < f->high_words; i++, codes += PACK_VEC) {
-        memcpy(&word, raw + f->high + 4 * i, 4);
-        word = f->high_words == 1 ? high_to_panel(word) : word;
-        memcpy(codes + 4 * row, &word, 4);
-    }
-    for (int i = 0; i < f->code_words; i++, codes += PACK_VEC) {
-        memcpy(&word, raw + f->code + 4 * i, 4);
-        word ^= flip;
-        memcpy(codes + 4 * row, &word, 4);
+    for (int half = 0; half < f->halves; half++) {
+        int highs = f->high_words / f->halves, words = f->code_words / f->halves;
+        for (int i = half * highs; i < (half + 1) * highs; i++, codes += PACK_VEC) {
+            memcpy(&word, raw + f->high + 4 * i, 4);
+            word = f->high_words == 1 ? high_to_panel(word) : word;
+            memcpy(codes + 4 * row, &word, 4);
+        }
+        for (int i = half * words; i < (half + 1) * words; i++, codes += PACK_VEC) {
+            memcpy(&word, raw + f->code + 4 * i, 4);
+            word ^= flip;
+            memcpy(codes + 4 * row, &word, 4);
+        }
     }
     memcpy(scales + 2 * row, raw + f->d, 2);
     scales += 2 * PACK_ROWS;
@@ -69,15 +73,18 @@ static void block_unpack(kern_type type, uint8_t *raw, const uint8_t *codes, con
 {
     const block_form *f = &forms[type];
     uint32_t flip = type == KT_Q8_0 ? 0x80808080u : 0, word;
-    for (int i = 0; i < f->high_words; i++, codes += PACK_VEC) {
-        memcpy(&word, codes + 4 * row, 4);
-        word = f->high_words == 1 ? high_to_file(word) : word;
-        memcpy(raw + f->high + 4 * i, &word, 4);
-    }
-    for (int i = 0; i < f->code_words; i++, codes += PACK_VEC) {
-        memcpy(&word, codes + 4 * row, 4);
-        word ^= flip;
-        memcpy(raw + f->code + 4 * i, &word, 4);
+    for (int half = 0; half < f->halves; half++) {
+        int highs = f->high_words / f->halves, words = f->code_words / f->halves;
+        for (int i = half * highs; i < (half + 1) * highs; i++, codes += PACK_VEC) {
+            memcpy(&word, codes + 4 * row, 4);
+            word = f->high_words == 1 ? high_to_file(word) : word;
+            memcpy(raw + f->high + 4 * i, &word, 4);
+        }
+        for (int i = half * words; i < (half + 1) * words; i++, codes += PACK_VEC) {
+            memcpy(&word, codes + 4 * row, 4);
+            word ^= flip;
+            memcpy(raw + f->code + 4 * i, &word, 4);
+        }
     }
     memcpy(raw + f->d, scales + 2 * row, 2);
     scales += 2 * PACK_ROWS;
@@ -116,7 +123,8 @@ static void row_pack(kern_weight *w, const pack_geom *g, int32_t row, const uint
     }
     for (int32_t b = 0; b < g->blocks; b++)
         block_pack(w->type, raw + (size_t)b * (size_t)kern_types[w->type].block_bytes,
-                   panel + (size_t)b * g->block_bytes, panel + (size_t)b * g->block_bytes + g->code_bytes, lane);
+                   panel + (size_t)b * g->block_bytes + g->code_off, panel + (size_t)b * g->block_bytes + g->scale_off,
+                   lane);
 }
 
 void pack_rows(kern_weight *w, int32_t row0, int32_t row_count, const void *raw)
@@ -145,8 +153,8 @@ void pack_row_floats(const kern_weight *w, int32_t row, float *out)
     }
     uint8_t raw[256];
     for (int32_t b = 0; b < g.blocks; b++) {
-        const uint8_t *codes = panel + (size_t)b * g.block_bytes;
-        block_unpack(w->type, raw, codes, codes + g.code_bytes, lane);
+        const uint8_t *at = panel + (size_t)b * g.block_bytes;
+        block_unpack(w->type, raw, at + g.code_off, at + g.scale_off, lane);
         kern_dequant_row(w->type, raw, block, out + (size_t)b * (size_t)block);
     }
 }

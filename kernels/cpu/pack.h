@@ -1,10 +1,11 @@
 /* pack.h - the one packed weight layout of the CPU back end.
  *
  * Rows stand in panels of 16, so that a row is a lane and no sum ever crosses lanes. A panel holds its blocks,
- * ascending k, each the codes of 16 rows and behind them their scales, so that a product with one token reads one
- * unbroken stream: anything else costs half the bandwidth. Codes are 64-byte vectors of [16 rows][4 bytes]; the four
- * bytes of a row are one 32-bit word of the file's block, so packing only moves words. With s the 32-column part
- * of a block and g the group of four columns in it, the codes of (s, g) are
+ * ascending k, each the codes of 16 rows and beside them their scales, in the order in which a product needs them (so
+ * the scales of Q4_K, Q5_K and Q6_K come first): one unbroken stream, since anything else costs half the bandwidth.
+ * Codes are 64-byte vectors of [16 rows][4 bytes]; the four bytes of a row are one 32-bit word of the file's block, so
+ * packing only moves words. With s the 32-column part of a block and g the group of four columns in it, the codes of
+ * (s, g) are
  *
  *   type         vectors per block      vector        shift          high bits
  *   Q8_0         8                      g             whole byte     (stored + 128)
@@ -12,7 +13,7 @@
  *   Q5_0, Q5_1   1 high, then 4         g & 3         4 * (g >> 2)   bit g of high vector 0
  *   Q4_K         32                     8(s>>1)+g     4 * (s & 1)
  *   Q5_K         8 high, then 32        8(s>>1)+g     4 * (s & 1)    bit s of high vector g
- *   Q6_K         16 high, then 32       16(s>>2)+8(s&1)+g  4*(s>>1&1)  bits 2(s&3) of high vector 8(s>>2)+g
+ *   Q6_K         2 × (8 high, then 16)  8(s&1)+g      4*(s>>1&1)     bits 2(s&3) of high vector g, both of half s >> 2
  *
  * Scales of a block: f16 d[16 rows], then f16 m[16] (Q4_1, Q5_1: minimum; Q4_K, Q5_K: dmin), then bytes [12][16] of
  * 6-bit scales and minima as in the file (Q4_K, Q5_K) or int8 [16][16] (Q6_K). Nothing is widened: a panel is as large
@@ -23,13 +24,15 @@
 #include "base/check.h"
 #include "kernels/tensor.h"
 
+#include <stdbool.h>
+
 enum { PACK_ROWS = 16, PACK_VEC = 64 };
 
 typedef struct pack_geom {
     int32_t blocks;      // of a row
-    size_t code_bytes;   // of one block, 16 rows
-    size_t scale_bytes;  // of one block, 16 rows
-    size_t block_bytes;  // both: from a block to the next
+    size_t block_bytes;  // of 16 rows: from a block to the next
+    size_t code_off;     // in a block
+    size_t scale_off;
     size_t panel_bytes;  // a multiple of 64
 } pack_geom;
 
@@ -43,8 +46,11 @@ static inline pack_geom pack_geom_of(kern_type type, int32_t cols)
         [KT_Q4_K] = {2048, 256}, [KT_Q5_K] = {2560, 256}, [KT_Q6_K] = {3072, 288},
     };
     int32_t nb = type == KT_BF16 ? (cols + 1) / 2 : cols / kern_types[type].block;
-    pack_geom g = {.blocks = nb, .code_bytes = (size_t)bytes[type].codes, .scale_bytes = (size_t)bytes[type].scales};
-    g.block_bytes = g.code_bytes + g.scale_bytes;
+    size_t codes = (size_t)bytes[type].codes, scales = (size_t)bytes[type].scales;
+    bool scales_first = kern_types[type].act == KA_Q8_256;
+    pack_geom g = {.blocks = nb, .block_bytes = codes + scales};
+    g.code_off = scales_first ? scales : 0;
+    g.scale_off = scales_first ? 0 : codes;
     g.panel_bytes = td_align_up((size_t)nb * g.block_bytes, PACK_VEC);
     return g;
 }

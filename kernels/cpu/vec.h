@@ -8,16 +8,6 @@
 #include "kernels/cpu/matmul_tile.h"
 #include "kernels/math.h"
 
-/* A block of Q4_K, Q5_K or Q6_K is not read in the order in which it lies, which the hardware's prefetcher does not
- * follow. With few tokens, when memory is what a product waits for, eighth s of a block asks for its lines of the
- * next. */
-MM_INLINE void tile_prefetch(const int n, const uint8_t *next, const int block_bytes, int32_t s)
-{
-    const int lines = (block_bytes / 64 + 7) / 8;
-    for (int i = 0; n <= 4 && i < lines; i++)
-        _mm_prefetch((const char *)next + (s * lines + i) * 64, _MM_HINT_T0);
-}
-
 #if VEC_BITS == 512
 typedef __m512i V;
 typedef __m512 VF;

@@ -33,15 +33,16 @@ static int32_t code_at(kern_type type, const uint8_t *codes, int32_t row, int32_
     case KT_Q5_K:
         return (codes[512 + (8 * (s >> 1) + g) * 64 + at] >> (4 * (s & 1)) & 15) | (high[g * 64 + at] >> s & 1) << 4;
     case KT_Q6_K:
-        return (codes[1024 + (16 * (s >> 2) + 8 * (s & 1) + g) * 64 + at] >> (4 * (s >> 1 & 1)) & 15) |
-               (high[(8 * (s >> 2) + g) * 64 + at] >> (2 * (s & 3)) & 3) << 4;
+        codes += 1536 * (s >> 2);
+        return (codes[512 + (8 * (s & 1) + g) * 64 + at] >> (4 * (s >> 1 & 1)) & 15) |
+               (codes[g * 64 + at] >> (2 * (s & 3)) & 3) << 4;
     default: return codes[(g & 3) * 64 + at] >> (4 * (g >> 2)) & 15;
     }
 }
 
 static void block_codes(const mm_job *job, int32_t b, int32_t row, uint8_t *codes)
 {
-    const uint8_t *p = job->panel + (size_t)b * job->geom.block_bytes;
+    const uint8_t *p = job->panel + (size_t)b * job->geom.block_bytes + job->geom.code_off;
     for (int32_t k = 0; k < kern_types[job->type].block; k++)
         codes[k] = (uint8_t)code_at(job->type, p, row, k / 32, k % 32 / 4, k % 4);
 }
@@ -95,7 +96,7 @@ static float block_q6_k(const uint8_t *scales, int32_t row, const uint8_t *codes
 
 static float block_acc(const mm_job *job, int32_t b, int32_t row, const uint8_t *codes, const void *act, float acc)
 {
-    const uint8_t *scales = job->panel + (size_t)b * job->geom.block_bytes + job->geom.code_bytes;
+    const uint8_t *scales = job->panel + (size_t)b * job->geom.block_bytes + job->geom.scale_off;
     if (kern_types[job->type].act == KA_Q8_32) {
         act_q32 a = act_q32_of(act, job->cols);
         return block_q32(job->type, scales, row, codes, &a, b, acc);
