@@ -61,12 +61,13 @@ static void test_oracle(void **state)
     static const double limit[KV_TYPES] = {2e-6, 3e-3, 2.5e-2, 5e-2};
     for (int i = 0; i < level_count; i++)
         for (int type = 0; type < KV_TYPES; type++)
-            for (int variant = 0; variant < 3; variant++) {
-                attn_shape s = {.q_heads = 4, .kv_heads = 2, .head_dim = variant == 2 ? 96 : 32,
-                                .block_tok = 16 << variant, .window = variant == 1 ? 100 : 0,
+            for (int variant = 0; variant < 4; variant++) {
+                bool lone = variant == 3; // one tile, cut by heads
+                attn_shape s = {.q_heads = lone ? 5 : 4, .kv_heads = lone ? 1 : 2, .head_dim = variant == 2 ? 96 : 32,
+                                .block_tok = 16 << variant % 3, .window = variant == 1 ? 100 : 0,
                                 .type = (kern_kv_type)type, .scale = 0.2f, .softcap = variant == 2 ? 5.0f : 0.0f};
                 attn_world w;
-                world_open(&w, &s, rows, TD_COUNT(rows), levels[i], 7);
+                world_open(&w, &s, lone ? rows + 1 : rows, lone ? 1 : TD_COUNT(rows), levels[i], 7);
                 world_run(&w, levels[i]);
                 double err = worst_error(&w);
                 if (!(err < limit[type]))
