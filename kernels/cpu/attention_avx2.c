@@ -113,31 +113,41 @@ INLINE void values_rows(kern_kv_type type, int rows, const float *p, const attn_
 
 #include "kernels/cpu/attn_cases.h"
 
-static float soften(const kern_attn_args *a, float *s, int32_t lo, int32_t hi, float *m, float *l)
+static float row_top(const kern_attn_args *a, float *s, int32_t lo, int32_t hi)
 {
-    __m256 x[8], max = _mm256_set1_ps(-__builtin_inff()), none = max;
+    __m256 max = _mm256_set1_ps(-__builtin_inff()), none = max, cap = _mm256_set1_ps(a->softcap);
     bool all = lo <= 0 && hi >= ATTN_TILE;
-    UNROLL for (int v = 0; v < 8; v++)
-        x[v] = _mm256_mul_ps(_mm256_loadu_ps(s + 8 * v), _mm256_set1_ps(a->scale));
-    if (a->softcap > 0.0f) {
-        __m256 cap = _mm256_set1_ps(a->softcap);
-        for (int v = 0; v < 8; v++)
-            x[v] = _mm256_mul_ps(cap, tanh256(_mm256_div_ps(x[v], cap)));
-    }
-    UNROLL for (int v = 0; v < 8; v++)
-        max = _mm256_max_ps(all ? x[v] : _mm256_blendv_ps(none, x[v], lanes256(lo - 8 * v, hi - 8 * v)), max);
-    float m_old = *m, m_tile = max256(max), m_new = m_tile > m_old ? m_tile : m_old;
     UNROLL for (int v = 0; v < 8; v++) {
-        x[v] = exp256_low(_mm256_sub_ps(x[v], _mm256_set1_ps(m_new)));
+        __m256 x = _mm256_mul_ps(_mm256_loadu_ps(s + 8 * v), _mm256_set1_ps(a->scale));
+        if (a->softcap > 0.0f)
+            x = _mm256_mul_ps(cap, tanh256(_mm256_div_ps(x, cap)));
+        _mm256_storeu_ps(s + 8 * v, x);
+        max = _mm256_max_ps(all ? x : _mm256_blendv_ps(none, x, lanes256(lo - 8 * v, hi - 8 * v)), max);
+    }
+    return max256(max);
+}
+
+static void rows_alpha(int32_t n, const float *top, float *m, float *alpha)
+{
+    for (int32_t r = 0; r < n; r += 8) {
+        __m256 m_old = _mm256_loadu_ps(m + r), m_new = _mm256_max_ps(_mm256_loadu_ps(top + r), m_old);
+        _mm256_storeu_ps(alpha + r, exp256_low(_mm256_sub_ps(m_old, m_new)));
+        _mm256_storeu_ps(m + r, m_new);
+    }
+}
+
+static float row_weights(float *s, int32_t lo, int32_t hi, float m)
+{
+    __m256 x[8];
+    bool all = lo <= 0 && hi >= ATTN_TILE;
+    UNROLL for (int v = 0; v < 8; v++) {
+        x[v] = exp256_low(_mm256_sub_ps(_mm256_loadu_ps(s + 8 * v), _mm256_set1_ps(m)));
         x[v] = all ? x[v] : _mm256_and_ps(x[v], lanes256(lo - 8 * v, hi - 8 * v));
         _mm256_storeu_ps(s + 8 * v, x[v]);
     }
     __m256 a8 = _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(x[0], x[2]), x[4]), x[6]);
     __m256 b8 = _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(x[1], x[3]), x[5]), x[7]);
-    float alpha = kern_exp(m_old - m_new);
-    *l = __builtin_fmaf(*l, alpha, tree256(a8, b8));
-    *m = m_new;
-    return alpha;
+    return tree256(a8, b8);
 }
 
 static void scale_row(float *o, int32_t D, float alpha)

@@ -110,32 +110,48 @@ INLINE void values_rows(kern_kv_type type, int rows, const float *p, const attn_
 
 #include "kernels/cpu/attn_cases.h"
 
-static float soften(const kern_attn_args *a, float *s, int32_t lo, int32_t hi, float *m, float *l)
+/* The keys [lo, hi) of group g. */
+INLINE __mmask16 keys_mask(int32_t lo, int32_t hi, int g)
+{
+    uint64_t below = hi >= ATTN_TILE ? ~(uint64_t)0 : ((uint64_t)1 << hi) - 1;
+    return (__mmask16)((below & ~(uint64_t)0 << lo) >> (16 * g));
+}
+
+static float row_top(const kern_attn_args *a, float *s, int32_t lo, int32_t hi)
 {
     __m512 x[4], max = _mm512_set1_ps(-__builtin_inff());
-    __mmask16 seen[4];
-    uint64_t visible = (hi >= ATTN_TILE ? ~(uint64_t)0 : ((uint64_t)1 << hi) - 1) & ~(uint64_t)0 << lo;
-    UNROLL for (int g = 0; g < 4; g++) {
-        seen[g] = (__mmask16)(visible >> (16 * g));
+    UNROLL for (int g = 0; g < 4; g++)
         x[g] = _mm512_mul_ps(_mm512_loadu_ps(s + 16 * g), _mm512_set1_ps(a->scale));
-    }
     if (a->softcap > 0.0f) {
         __m512 cap = _mm512_set1_ps(a->softcap);
         UNROLL for (int g = 0; g < 4; g++)
             x[g] = _mm512_mul_ps(cap, tanh512(_mm512_div_ps(x[g], cap)));
     }
-    UNROLL for (int g = 0; g < 4; g++)
-        max = _mm512_mask_max_ps(max, seen[g], x[g], max);
-    float m_old = *m, m_tile = _mm512_reduce_max_ps(max), m_new = m_tile > m_old ? m_tile : m_old;
     UNROLL for (int g = 0; g < 4; g++) {
-        x[g] = _mm512_maskz_mov_ps(seen[g], exp512_low(_mm512_sub_ps(x[g], _mm512_set1_ps(m_new))));
+        _mm512_storeu_ps(s + 16 * g, x[g]);
+        max = _mm512_mask_max_ps(max, keys_mask(lo, hi, g), x[g], max);
+    }
+    return _mm512_reduce_max_ps(max);
+}
+
+static void rows_alpha(int32_t n, const float *top, float *m, float *alpha)
+{
+    for (int32_t r = 0; r < n; r += 16) {
+        __m512 m_old = _mm512_loadu_ps(m + r), m_new = _mm512_max_ps(_mm512_loadu_ps(top + r), m_old);
+        _mm512_storeu_ps(alpha + r, exp512_low(_mm512_sub_ps(m_old, m_new)));
+        _mm512_storeu_ps(m + r, m_new);
+    }
+}
+
+static float row_weights(float *s, int32_t lo, int32_t hi, float m)
+{
+    __m512 x[4];
+    UNROLL for (int g = 0; g < 4; g++) {
+        x[g] = exp512_low(_mm512_sub_ps(_mm512_loadu_ps(s + 16 * g), _mm512_set1_ps(m)));
+        x[g] = _mm512_maskz_mov_ps(keys_mask(lo, hi, g), x[g]);
         _mm512_storeu_ps(s + 16 * g, x[g]);
     }
-    float sum = tree512(_mm512_add_ps(_mm512_add_ps(_mm512_add_ps(x[0], x[1]), x[2]), x[3]));
-    float alpha = kern_exp(m_old - m_new);
-    *l = __builtin_fmaf(*l, alpha, sum);
-    *m = m_new;
-    return alpha;
+    return tree512(_mm512_add_ps(_mm512_add_ps(_mm512_add_ps(x[0], x[1]), x[2]), x[3]));
 }
 
 /* The mask of the 16 dims from d on. */

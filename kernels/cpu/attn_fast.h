@@ -30,7 +30,7 @@ typedef struct attn_work {
     float o[ATTN_ROW_FLOATS];               // [row][D] of the chunk
     float run[ATTN_ROW_FLOATS];             // [row][D] of the chunks before
     float k[ATTN_TILE * TD_MODEL_HEAD_DIM_MAX], v[ATTN_TILE * TD_MODEL_HEAD_DIM_MAX]; // widened
-    float m[ATTN_ROWS], l[ATTN_ROWS], run_m[ATTN_ROWS], run_l[ATTN_ROWS];
+    float m[ATTN_ROWS], l[ATTN_ROWS], run_m[ATTN_ROWS], run_l[ATTN_ROWS], top[ATTN_ROWS], alpha[ATTN_ROWS];
     int32_t first[ATTN_ROWS], pos[ATTN_ROWS]; // first and last key that a row sees
     int32_t lo[ATTN_ROWS], hi[ATTN_ROWS];     // the same inside the tile at hand: [lo, hi), empty when lo >= hi
     attn_keys keys;
@@ -40,8 +40,13 @@ typedef struct attn_work {
 static void scores(int rows, const float *q, const attn_keys *keys, int32_t D, float *s);
 /* o[row][D] = fma(p[row][j], v[j], o) for keys j in [j0, j1), ascending. */
 static void add_values(int rows, const float *p, const attn_keys *keys, int32_t D, int j0, int j1, float *o);
-/* One row of scores to weights, 0 outside [lo, hi); updates m and l and returns what o is to be scaled by. */
-static float soften(const kern_attn_args *a, float *s, int32_t lo, int32_t hi, float *m, float *l);
+/* Softmax of rows in three steps, so that rows do not wait for one another. Scales and caps one row of scores; returns the
+ * greatest in [lo, hi). */
+static float row_top(const kern_attn_args *a, float *s, int32_t lo, int32_t hi);
+/* m = max(m, top) of n rows and the alpha that follows; up to 15 rows more are written. */
+static void rows_alpha(int32_t n, const float *top, float *m, float *alpha);
+/* Scores to weights, 0 outside [lo, hi); returns their sum. */
+static float row_weights(float *s, int32_t lo, int32_t hi, float m);
 static void scale_row(float *o, int32_t D, float alpha);
 /* run = run * wa + o * wb as the merge of two chunks has it. */
 static void merge_row(float *run, float wa, const float *o, float wb, int32_t D);
@@ -194,6 +199,23 @@ static bool sees_tile(const attn_work *w, int32_t b0, int32_t b1)
     return false;
 }
 
+/* Scores of all rows to weights; o and l of those that see the tile are brought to the new maximum. */
+static void soften(const attn_pass *p)
+{
+    attn_work *w = p->w;
+    for (int32_t r = 0; r < p->n; r++)
+        w->top[r] = w->lo[r] < w->hi[r] ? row_top(p->a, w->s + r * ATTN_TILE, w->lo[r], w->hi[r]) : w->m[r];
+    rows_alpha(p->n, w->top, w->m, w->alpha);
+    for (int32_t r = 0; r < p->n; r++) {
+        if (w->lo[r] >= w->hi[r])
+            continue;
+        float sum = row_weights(w->s + r * ATTN_TILE, w->lo[r], w->hi[r], w->m[r]);
+        w->l[r] = __builtin_fmaf(w->l[r], w->alpha[r], sum);
+        if (w->alpha[r] != 1.0f)
+            scale_row(w->o + r * p->D, p->D, w->alpha[r]);
+    }
+}
+
 /* One tile of 64 keys for the rows that see any of them. */
 static void add_tile(const attn_pass *p, int32_t base)
 {
@@ -212,16 +234,10 @@ static void add_tile(const attn_pass *p, int32_t base)
     load_keys(p, base, key0, key1);
     for (int32_t i = 0; i < p->micro_count; i++) {
         int32_t b0 = micro_start(p, i), b1 = micro_start(p, i + 1);
-        if (!sees_tile(w, b0, b1))
-            continue;
-        scores(b1 - b0, w->q + b0 * p->D, &w->keys, p->D, w->s + b0 * ATTN_TILE);
-        for (int32_t r = b0; r < b1; r++)
-            if (w->lo[r] < w->hi[r]) {
-                float alpha = soften(p->a, w->s + r * ATTN_TILE, w->lo[r], w->hi[r], &w->m[r], &w->l[r]);
-                if (alpha != 1.0f)
-                    scale_row(w->o + r * p->D, p->D, alpha);
-            }
+        if (sees_tile(w, b0, b1))
+            scores(b1 - b0, w->q + b0 * p->D, &w->keys, p->D, w->s + b0 * ATTN_TILE);
     }
+    soften(p);
     for (int32_t i = 0; i < p->micro_count; i++) {
         int32_t b0 = micro_start(p, i), b1 = micro_start(p, i + 1);
         if (sees_tile(w, b0, b1))
