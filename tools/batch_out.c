@@ -66,7 +66,7 @@ static td_rc read_part(batch_out *o, batch_file *f, td_err *err)
     static lines in; // 64 KB
     lines_init(&in, f->fd, RESULT_BYTES_MAX);
     td_rc rc = TD_OK;
-    lines_result got;
+    lines_result got = LINES_END;
     while (!rc && (got = lines_next(&in, err)) != LINES_END && got != LINES_ERROR && !in.unterminated) {
         rc = got == LINES_OK ? read_result(o, &in.line, err) : td_fail(err, TD_E_INPUT, "the line is too long");
         if (rc)
@@ -74,7 +74,8 @@ static td_rc read_part(batch_out *o, batch_file *f, td_err *err)
         f->bytes = in.offset;
     }
     lines_free(&in);
-    rc = rc ? rc : err->rc;
+    if (got == LINES_ERROR)
+        rc = td_fail(err, TD_E_IO, "%s cannot be read", f->part); // the first message stays
     if (!rc && (ftruncate(f->fd, (off_t)f->bytes) || lseek(f->fd, (off_t)f->bytes, SEEK_SET) < 0))
         rc = td_fail(err, TD_E_IO, "%s: %s", f->part, strerror(errno));
     return rc;

@@ -36,7 +36,9 @@ if [ -n "$has_prompt" ]; then
     # What this model's authors advise; at temperature 1 so small a model loses its thread.
     exec "$root/build/release/tandem" chat "$model" -p "$prompt" --temperature 0.2 --top-p 0.9 --max-tokens 512 "$@"
 fi
-say "serving $(basename "$model") on http://127.0.0.1:8000; try"
-say "  curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\"
-say "    -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'"
+if [ $# = 0 ]; then
+    say "serving $(basename "$model") on http://127.0.0.1:8000; try"
+    say "  curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\"
+    say "    -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'"
+fi
 exec "$root/build/release/tandem" serve "$model" --served-model-name SmolLM2-135M-Instruct "$@"

@@ -4,3 +4,10 @@ find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND AND TARGET tandem AND NOT TANDEM_SANITIZE AND NOT TANDEM_FUZZ)
   add_test(NAME tidy COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/tidy.py --binary $<TARGET_FILE:tandem>)
 endif()
+# Parts of the tools that are libraries in all but name.
+if(TARGET tandem)
+  td_unit_test(tools_batch base)
+  target_sources(test_tools_batch PRIVATE ${CMAKE_SOURCE_DIR}/tools/lines.c ${CMAKE_SOURCE_DIR}/tools/batch_line.c
+                 ${CMAKE_SOURCE_DIR}/tools/batch_out.c ${CMAKE_SOURCE_DIR}/tools/output.c)
+  target_include_directories(test_tools_batch PRIVATE ${CMAKE_SOURCE_DIR})
+endif()
