@@ -40,8 +40,8 @@ typedef struct attn_work {
 static void scores(int rows, const float *q, const attn_keys *keys, int32_t D, float *s);
 /* o[row][D] = fma(p[row][j], v[j], o) for keys j in [j0, j1), ascending. */
 static void add_values(int rows, const float *p, const attn_keys *keys, int32_t D, int j0, int j1, float *o);
-/* Softmax of rows in three steps, so that rows do not wait for one another. Scales and caps one row of scores; returns the
- * greatest in [lo, hi). */
+/* Softmax of rows in three steps, so that rows do not wait for one another. Scales and caps one row of scores; returns
+ * the greatest in [lo, hi). */
 static float row_top(const kern_attn_args *a, float *s, int32_t lo, int32_t hi);
 /* m = max(m, top) of n rows and the alpha that follows; up to 15 rows more are written. */
 static void rows_alpha(int32_t n, const float *top, float *m, float *alpha);

@@ -117,7 +117,8 @@ static void body_is_taken_as_written(void **state)
     (void)state;
     static const char *const texts[] = {
         "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/completions\",\"body\":{\"seed\":9007199254740993}}",
-        " { \"body\" : {\"seed\":9007199254740993} , \"url\":\"/v1/completions\",\"x\":[1,{\"body\":2}],\"custom_id\":\"a\"}",
+        " { \"body\" : {\"seed\":9007199254740993} , "
+        "\"url\":\"/v1/completions\",\"x\":[1,{\"body\":2}],\"custom_id\":\"a\"}",
         "{\"x\":\"\\\"body\\\":{}\",\"custom_id\":\"a\",\"n\":-1.5e3,\"b\":true,\"url\":\"/v1/completions\","
         "\"body\":{\"seed\":9007199254740993}}",
     };
