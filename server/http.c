@@ -388,5 +388,5 @@ void http_run(struct server *s)
             s->http_due = true;
     }
     if (s->http_due) // let sockets and tasks have their turn in between
-        loop_at(&s->loop, td_now_ns());
+        s->loop.again = true;
 }

@@ -1,5 +1,6 @@
 #include "server/loop.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EVENTS_PER_ROUND = 256 };
+enum { EVENTS_PER_ROUND = 256, TICK_MS_MIN = 10 }; // deadlines that near to each other are looked at together
 
 static void wake_ready(loop_fd *f, uint32_t events)
 {
@@ -22,7 +23,7 @@ td_rc loop_open(loop *l, td_err *err)
 {
     l->wake = (loop_fd){.fd = -1, .events = EPOLLIN, .ready = wake_ready};
     l->next_ns = 0;
-    l->quit = false;
+    l->quit = l->again = false;
     atomic_init(&l->posted, NULL);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll >= 0)
@@ -104,6 +105,8 @@ void loop_run_tasks(loop *l)
 
 static int wait_ms(const loop *l)
 {
+    if (l->again)
+        return 0;
     if (!l->next_ns)
         return -1;
     uint64_t now = td_now_ns();
@@ -128,7 +131,10 @@ void loop_run(loop *l)
         if (l->next_ns && now >= l->next_ns) {
             l->next_ns = 0;
             l->tick(l->ctx, now);
+            if (l->next_ns)
+                l->next_ns = TD_MAX(l->next_ns, now + TICK_MS_MIN * TD_NS_PER_MS);
         }
+        l->again = false;
         l->turn(l->ctx);
     }
 }

@@ -31,6 +31,7 @@ typedef struct loop {
     _Atomic(loop_task *) posted;  // newest first
     uint64_t next_ns;             // when tick() is due; 0 = never
     bool quit;
+    bool again;                   // turn() was not done: look at events, but do not wait for any
     void (*tick)(void *ctx, uint64_t now_ns); // a deadline may have passed; re-arms with loop_at()
     void (*turn)(void *ctx);                  // after each round of events and tasks
     void *ctx;

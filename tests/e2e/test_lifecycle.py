@@ -26,6 +26,13 @@ def stream(s, body=None, path="/v1/completions"):
     return c
 
 
+def wait_blocks_held(s):
+    end = time.monotonic() + 20
+    while s.blocks()["held"] == 0:
+        assert time.monotonic() < end, "it was over before it was seen"
+        time.sleep(0.005)
+
+
 @pytest.mark.fake
 def test_probes_while_loading(start):
     s = start(model="fake:load_ms=1500", ready=False)
@@ -148,8 +155,7 @@ def test_client_leaves_while_generating(server, how, streamed):
         c = stream(server)
     else:
         c = server.raw().request("POST", "/v1/completions", LONG)
-        while server.blocks()["held"] == 0:
-            time.sleep(0.01)
+        wait_blocks_held(server)
     if how == "reset":
         c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     if how == "half-close":
@@ -165,6 +171,28 @@ def test_client_leaves_while_generating(server, how, streamed):
     assert '" 499,' in server.logged().splitlines()[-1] or any(
         'completions" 499,' in line for line in server.logged().splitlines()[-6:]
     )
+
+
+def test_client_leaves_while_its_prompt_is_computed(server):
+    for _ in range(3):
+        body = {"prompt": [5 + random.randrange(200)] * 3500, "max_tokens": 500, "ignore_eos": True}
+        c = server.raw().request("POST", "/v1/completions", body)
+        wait_blocks_held(server)
+        c.close()
+        assert server.wait_no_blocks_held(1) < 0.25
+    assert server.metrics()["tandem_requests_open"] == 0
+
+
+def test_stream_over_http_1_0(server):
+    body = b'{"prompt":"a","max_tokens":2,"stream":true}'
+    with server.raw() as c:
+        head = "POST /v1/completions HTTP/1.0\r\nContent-Type: application/json\r\n"
+        c.send(head + f"Content-Length: {len(body)}\r\n\r\n").send(body)
+        head = c._until(b"\r\n\r\n").lower()
+        assert b"connection: close" in head and b"chunked" not in head
+        while c._more():
+            pass
+        assert c.buffer.startswith(b"data: {") and c.buffer.endswith(b"data: [DONE]\n\n")
 
 
 @pytest.mark.fake
@@ -277,8 +305,7 @@ def test_reader_that_stops(start):
     body = {"prompt": "a", "max_tokens": 50000, "stream": True, "logprobs": 20, "ignore_eos": True}
     slow.request("POST", "/v1/completions", body)
     begin = time.monotonic()
-    while s.blocks()["held"] == 0:
-        time.sleep(0.01)
+    wait_blocks_held(s)
     while s.blocks()["held"]:
         t = time.monotonic()
         assert s.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 2}).status == 200
