@@ -37,7 +37,7 @@
 #define TD_TOK_DEPTH_MAX 16                // Sequence inside Sequence
 #define TD_TOK_TEMPLATE_MAX 32             // ids that a post-processor puts around a text
 #define TD_TOK_REGEX_BYTES_MAX (64u << 10)
-#define TD_TOK_REGEX_MATCH_MAX 50000000u   // PCRE2 match limit of one search: a fraction of a second
+#define TD_TOK_REGEX_MATCH_MAX 10000000u   // PCRE2 match limit of one search: some tens of milliseconds
 #define TD_TOK_REGEX_HEAP_KB_MAX (256u << 10)
 #define TD_TOK_GROWTH_MAX 64               // a normalizer may make a text this much longer
 

@@ -100,7 +100,10 @@ static td_rc read_added(tokenizer *t, const gguf *g, td_err *err)
 
 static td_rc read_merges(tokenizer *t, const gguf *g, td_err *err)
 {
-    size_t count = gguf_arr_count(g, KEY "merges", GGUF_STR), absent = 0;
+    gguf_type is;
+    size_t count = 0, absent = 0;
+    if (!gguf_arr_type(g, KEY "merges", &is, &count) || is != GGUF_STR)
+        return td_fail(err, TD_E_MODEL, KEY "merges is missing or not a list of texts");
     td_rc rc = tok_bpe_init(&t->bpe, &t->vocab, count, err);
     for (size_t i = 0; rc == TD_OK && i < count; i++) {
         gguf_str s = gguf_arr_str(g, KEY "merges", i);
