@@ -107,3 +107,75 @@ def test_expected_ids(file):
     got = run("encode", file, [{"text": t, "add_special": False} for t in lines])
     for text, w, g in zip(lines, want, got):
         assert g["tokens"] == w, (text, g)
+
+
+# tiktoken: ranks of byte strings, whole words first. Its merges are what lead to each entry by lower ranks.
+
+def merges_of(ranks):
+    out = []
+    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        parts = [bytes([b]) for b in token]
+        while len(parts) > 2:
+            best = min(((ranks.get(parts[i] + parts[i + 1], 1 << 30), i) for i in range(len(parts) - 1)))
+            if best[0] >= rank:
+                break
+            parts[best[1]:best[1] + 2] = [parts[best[1]] + parts[best[1] + 1]]
+        if len(parts) == 2:
+            out.append(parts)
+    return out
+
+
+def letters():
+    """GPT-2's alphabet: byte to letter."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [b for b in range(256) if b not in plain]
+    return {**{b: chr(b) for b in plain}, **{b: chr(256 + i) for i, b in enumerate(rest)}}
+
+
+@pytest.fixture(scope="module")
+def tekken():
+    """The first 12,000 entries of a real tekken file."""
+    common = pytest.importorskip("mistral_common")
+    files = sorted(glob.glob(os.path.join(os.path.dirname(common.__file__), "data", "tekken_*.json")))
+    if not files:
+        pytest.skip("mistral-common has no tekken file")
+    import base64
+    with open(files[-1], encoding="utf-8") as f:
+        data = json.load(f)
+    ranks = {base64.b64decode(v["token_bytes"]): v["rank"] for v in data["vocab"][:12000]}
+    return data["config"]["pattern"], ranks, merges_of(ranks)
+
+
+@pytest.mark.parametrize("name", ["tekken", "llama-bpe"])
+def test_tiktoken(name, tekken, tmp_path):
+    tiktoken = pytest.importorskip("tiktoken")
+    pattern, ranks, merges = tekken
+    pattern = pattern if name == "tekken" else LLAMA3
+    oracle = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    letter = letters()
+
+    def spell(token):
+        return "".join(letter[b] for b in token)
+    path = tmp_path / "vocab.gguf"
+    write_gguf(path, name, [spell(t) for t, _ in sorted(ranks.items(), key=lambda item: item[1])],
+               [spell(a) + " " + spell(b) for a, b in merges])
+    lines = texts(name + " tiktoken", 2500)
+    got = run("encode", path, [{"text": t, "add_special": False} for t in lines])
+    for text, g in zip(lines, got):
+        assert g.get("tokens") == oracle.encode(text, disallowed_special=()), (text, g)
+
+
+def real_models():
+    return [f for f in os.environ.get("TANDEM_GGUF", "").split(":") if os.path.isfile(f)]
+
+
+@pytest.mark.parametrize("file", real_models(), ids=os.path.basename)
+def test_real_models(file):
+    """Tokens and texts that the reference implementation gave for the real models."""
+    golden = os.path.join(os.path.dirname(__file__), "..", "golden", "real", os.path.basename(file) + ".json")
+    with open(golden, encoding="utf-8") as f:
+        cases = json.load(f)["cases"]
+    got = run("encode", file, [{"text": c["text"], "add_special": True} for c in cases])
+    assert [g["tokens"] for g in got] == [c["tokens"] for c in cases]
+    got = run("decode", file, [{"tokens": c["greedy"]} for c in cases])
+    assert [g["text"] for g in got] == [c["greedy_text"] for c in cases]
