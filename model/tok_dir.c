@@ -105,10 +105,13 @@ static bool class_adds(const td_json *config)
     return strstr(name, "Llama") || strstr(name, "Gemma") || strstr(name, "Cohere");
 }
 
+/* What the config says replaces what tokenizer.json has, unless it names a token that the model does not have. */
 static bool set_ends(token_list *l, token_id id, bool on)
 {
+    if (on && id < 0)
+        return true;
     l->count = 0;
-    return !on || id < 0 || token_list_add(l, id);
+    return !on || token_list_add(l, id);
 }
 
 static td_rc apply_add_flags(tokenizer *t, const td_json *config, bool always, td_err *err)
