@@ -183,6 +183,17 @@ def test_client_leaves_while_its_prompt_is_computed(server):
     assert server.metrics()["tandem_requests_open"] == 0
 
 
+def test_client_leaves_in_a_long_answer(server):
+    for reset in (False, True):
+        c = server.raw(rcvbuf=4096).request("POST", "/tokenize", {"prompt": "ab " * 300000})
+        assert c._until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+        if reset:
+            c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        c.close()
+        time.sleep(0.2)
+        assert server.metrics()["tandem_requests_open"] == 0
+
+
 def test_stream_over_http_1_0(server):
     body = b'{"prompt":"a","max_tokens":2,"stream":true}'
     with server.raw() as c:
@@ -402,3 +413,12 @@ def test_json_log(start):
     assert any(x["id"] == "my-id" and x["status"] == 200 and x["path"] == "/live" for x in requests)
     done = [x for x in requests if x["path"] == "/v1/completions"][0]
     assert done["completion_tokens"] == 3 and done["prompt_tokens"] > 0 and done["seconds"] >= 0
+
+
+@pytest.mark.both
+def test_paths_without_log_lines(start):
+    s = start("--disable-access-log-for-endpoints", "/health")
+    s.raw().get("/health")
+    s.raw().get("/live")
+    time.sleep(0.1)
+    assert '"GET /live"' in s.logged() and "/health" not in s.logged()

@@ -33,7 +33,7 @@ static void handle_signals(void (*handler)(int))
 }
 
 enum { LIST_MAX = 16 };
-static const char *keys[LIST_MAX], *names[LIST_MAX];
+static const char *keys[LIST_MAX], *names[LIST_MAX], *quiet[LIST_MAX];
 
 static bool number(const char *s, double *out)
 {
@@ -52,7 +52,8 @@ static const struct option table[] = {
     {"ping", 1, NULL, 'P'},           {"connections-max", 1, NULL, 'C'}, {"log-format", 1, NULL, 'l'},
     {"render-open", 0, NULL, 'R'},    {"metrics-require-key", 0, NULL, 'm'}, {"no-access-log", 0, NULL, 'q'},
     {"request-timeout", 1, NULL, 'T'}, {"max-num-seqs", 1, NULL, 1}, {"max-num-queued-reqs", 1, NULL, 2},
-    {"max-model-len", 1, NULL, 3}, {NULL, 0, NULL, 0},
+    {"max-model-len", 1, NULL, 3},
+    {"disable-access-log-for-endpoints", 1, NULL, 'D'}, {NULL, 0, NULL, 0},
 };
 
 static bool take_number(server_opts *o, int flag, double v)
@@ -87,6 +88,7 @@ static bool take_flag(server_opts *o, int flag, const char *arg)
     case 'e': o->ssl_keyfile = arg; return true;
     case 'a': o->ssl_ca_certs = arg; return true;
     case 'r': o->ssl_refresh = true; return true;
+    case 'D': return o->no_access_log_path_count < LIST_MAX && (quiet[o->no_access_log_path_count++] = arg);
     case 'l': o->log_json = !strcmp(arg, "json"); return true;
     case 'R': o->render_open = true; return true;
     case 'm': o->metrics_require_key = true; return true;
@@ -97,7 +99,7 @@ static bool take_flag(server_opts *o, int flag, const char *arg)
 
 int main(int argc, char **argv)
 {
-    server_opts o = {.api_keys = keys, .served_names = names};
+    server_opts o = {.api_keys = keys, .served_names = names, .no_access_log_paths = quiet};
     td_err err = TD_ERR_INIT;
     for (int flag; (flag = getopt_long(argc, argv, "", table, NULL)) != -1;)
         if (!take_flag(&o, flag, optarg))
