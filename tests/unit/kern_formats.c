@@ -1,5 +1,5 @@
-/* File formats: dequantised rows against values made once by another reader of GGUF (the `gguf` package of PyPI), kept as
- * CRC32C over the floats' bits; and 16-bit floats: every value, every tie. */
+/* File formats: dequantised rows against values made once by another reader of GGUF (the `gguf` package of PyPI), kept
+ * as CRC32C over the floats' bits; and 16-bit floats: every value, every tie. */
 #include "base/hash.h"
 #include "kernels/half.h"
 #include "kernels/tensor.h"
