@@ -2,6 +2,7 @@
 
 #include "base/utf8.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 bool tok_is_space(uint32_t cp)
@@ -67,4 +68,33 @@ bool tok_word_before(const char *s, size_t end)
 {
     uint32_t cp;
     return char_before(s, end, &cp) && tok_is_word(cp);
+}
+
+static int sextet(char ch)
+{
+    if (ch >= 'A' && ch <= 'Z')
+        return ch - 'A';
+    if (ch >= 'a' && ch <= 'z')
+        return ch - 'a' + 26;
+    if (ch >= '0' && ch <= '9')
+        return ch - '0' + 52;
+    return ch == '+' ? 62 : ch == '/' ? 63 : -1;
+}
+
+bool tok_base64(const char *text, uint8_t *out, size_t *len)
+{
+    size_t end = strlen(text), n = 0;
+    while (end && text[end - 1] == '=')
+        end--;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < end; i++) {
+        int v = sextet(text[i]);
+        if (v < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)v;
+        if (i % 4 != 0)
+            out[n++] = (uint8_t)(bits >> (i % 4 == 1 ? 4 : i % 4 == 2 ? 2 : 0));
+    }
+    *len = n;
+    return true;
 }

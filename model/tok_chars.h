@@ -14,4 +14,7 @@ size_t tok_space_before(const char *s, size_t end);
 bool tok_word_at(const char *s, size_t len);
 bool tok_word_before(const char *s, size_t end);
 
+/* Base64 with or without padding to bytes (at most 3/4 of the text's length). false: another character in it. */
+bool tok_base64(const char *text, uint8_t *out, size_t *len);
+
 #endif

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "model/tok_chars.h"
 
 #include <string.h>
 #include <utf8proc.h>
@@ -124,37 +125,14 @@ td_rc tok_charsmap_new(const uint8_t *bytes, size_t len, tok_charsmap **out, td_
     return TD_OK;
 }
 
-static int sextet(char ch)
-{
-    if (ch >= 'A' && ch <= 'Z')
-        return ch - 'A';
-    if (ch >= 'a' && ch <= 'z')
-        return ch - 'a' + 26;
-    if (ch >= '0' && ch <= '9')
-        return ch - '0' + 52;
-    return ch == '+' ? 62 : ch == '/' ? 63 : -1;
-}
-
 td_rc tok_charsmap_new_base64(const char *text, tok_charsmap **out, td_err *err)
 {
-    size_t len = strlen(text), n = 0;
-    while (len && text[len - 1] == '=')
-        len--;
-    uint8_t *bytes = td_alloc(len);
+    size_t n = 0;
+    uint8_t *bytes = td_alloc(strlen(text));
     if (!bytes)
         return td_fail(err, TD_E_NOMEM, "not enough memory for a character table");
-    uint32_t bits = 0;
-    for (size_t i = 0; i < len; i++) {
-        int v = sextet(text[i]);
-        if (v < 0) {
-            td_free(bytes);
-            return td_fail(err, TD_E_MODEL, "character table is not base64");
-        }
-        bits = bits << 6 | (uint32_t)v;
-        if (i % 4 != 0)
-            bytes[n++] = (uint8_t)(bits >> (i % 4 == 1 ? 4 : i % 4 == 2 ? 2 : 0));
-    }
-    td_rc rc = tok_charsmap_new(bytes, n, out, err);
+    td_rc rc = tok_base64(text, bytes, &n) ? tok_charsmap_new(bytes, n, out, err)
+                                           : td_fail(err, TD_E_MODEL, "character table is not base64");
     td_free(bytes);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* A tokenizer from a Hugging Face directory: tokenizer.json, else tokenizer.model, and the small files around them that
+/* A tokenizer from a Hugging Face directory: tokenizer.json, else tokenizer.model, else tekken.json, and the small files around them that
  * say which tokens begin and end a text. All of those are optional; a later one only fills in what is still missing:
  * tokenizer_config.json, special_tokens_map.json, config.json. generation_config.json adds to the ends. */
 #include "model/tok_int.h"
@@ -222,6 +222,18 @@ static td_rc read_json(tokenizer *t, const char *path, td_err *err)
     return rc;
 }
 
+static td_rc read_tekken(tokenizer *t, const char *path, td_err *err)
+{
+    char *text;
+    size_t len;
+    td_rc rc = read_text(path, &text, &len, err);
+    if (rc != TD_OK)
+        return rc;
+    rc = tok_tekken_read(t, text, len, err);
+    td_free(text);
+    return rc;
+}
+
 static td_rc read_main(tokenizer *t, const char *dir, const dir_files *f, bool *spm, td_err *err)
 {
     char path[PATH_MAX_BYTES];
@@ -232,8 +244,10 @@ static td_rc read_main(tokenizer *t, const char *dir, const dir_files *f, bool *
     } else if (join(path, dir, "tokenizer.model")) {
         *spm = true;
         rc = read_spm(t, path, f, err);
+    } else if (join(path, dir, "tekken.json")) {
+        rc = read_tekken(t, path, err);
     } else {
-        return td_fail(err, TD_E_NOTFOUND, "%.200s has neither tokenizer.json nor tokenizer.model", dir);
+        return td_fail(err, TD_E_NOTFOUND, "%.200s has no tokenizer.json, tokenizer.model or tekken.json", dir);
     }
     if (rc != TD_OK)
         td_err_prefix(err, "%.200s", path);

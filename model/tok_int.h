@@ -17,7 +17,10 @@
 #include "model/tok_unigram.h"
 #include "model/tok_vocab.h"
 
-typedef enum tok_model { TOK_MODEL_BPE, TOK_MODEL_SPM, TOK_MODEL_UNIGRAM, TOK_MODEL_SPM_LIB } tok_model;
+typedef enum tok_model {
+    TOK_MODEL_BPE, TOK_MODEL_SPM, TOK_MODEL_UNIGRAM, TOK_MODEL_SPM_LIB,
+    TOK_MODEL_TEKKEN // ranks as scores: the merge loop of TOK_MODEL_SPM
+} tok_model;
 
 struct tokenizer {
     tok_vocab vocab;
@@ -48,6 +51,7 @@ td_rc tokenizer_finish(tokenizer *t, td_err *err);
 
 /* Readers. The file's name is put before their messages by the caller. */
 td_rc tok_json_read(tokenizer *t, const char *text, size_t len, td_err *err); // tokenizer.json
+td_rc tok_tekken_read(tokenizer *t, char *text, size_t len, td_err *err); // tekken.json; writes to text
 typedef struct tok_spm_options {
     int64_t extra_ids; // room for ids up to this, for added tokens
     bool legacy;       // the space in front also behind special tokens

@@ -69,7 +69,7 @@ static bool put_word(const tok_spm *m, merge_work *w, const char *s, size_t len,
 {
     token_id whole = tok_vocab_find_plain(m->vocab, s, len);
     uint8_t known = whole < 0 ? WHOLE_NO : atomic_load_explicit(&m->whole[whole], memory_order_relaxed);
-    if (known == WHOLE_YES) {
+    if (known == WHOLE_YES || (whole >= 0 && m->whole_words)) {
         *after_unk = false;
         return token_list_add(out, whole);
     }

@@ -17,6 +17,7 @@ typedef struct tok_spm {
     const tok_vocab *vocab;   // borrowed
     token_id byte[256];       // <0xHH>, -1: none
     token_id unk;             // -1: what is unknown is left out
+    bool whole_words;         // a word that is an entry is that entry, whatever merging would give
     bool bridge[256];         // some entry holds this byte followed by U+2581
     _Atomic uint8_t *whole;   // as in tok_bpe.h
 } tok_spm;

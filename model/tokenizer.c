@@ -241,7 +241,7 @@ size_t tokenizer_stop_ids(const tokenizer *t, const token_id **ids)
 
 const char *tokenizer_kind(const tokenizer *t)
 {
-    static const char *const names[] = {"bpe", "spm", "unigram", "spm"};
+    static const char *const names[] = {"bpe", "spm", "unigram", "spm", "bpe"};
     return names[t->model];
 }
 

@@ -1,7 +1,7 @@
 /* tokenizer.h - text to token ids and back, exactly as the model's own tokenizer does.
  *
- * One immutable object, made from a GGUF's metadata or from a Hugging Face directory (tokenizer.json, or
- * tokenizer.model, with tokenizer_config.json and the like). Byte-level BPE and SentencePiece (BPE and Unigram) behind
+ * One immutable object, made from a GGUF's metadata or from a Hugging Face directory (tokenizer.json, tokenizer.model
+ * or tekken.json, with tokenizer_config.json and the like). Byte-level BPE and SentencePiece (BPE and Unigram) behind
  * one face. Read-only after it was made: any number of threads encode at once.
  * Errors: TD_E_MODEL for a bad tokenizer file, TD_E_INPUT for text that is not UTF-8 or too long, TD_E_NOMEM. */
 #ifndef TD_MODEL_TOKENIZER_H

@@ -6,8 +6,10 @@ llama.cpp with their expected ids are at hand (TANDEM_VOCABS names the folder), 
 Needs: pip tokenizers, pytest."""
 
 import glob
+import importlib.util
 import json
 import os
+import shutil
 import struct
 
 import pytest
@@ -163,6 +165,27 @@ def test_tiktoken(name, tekken, tmp_path):
     got = run("encode", path, [{"text": t, "add_special": False} for t in lines])
     for text, g in zip(lines, got):
         assert g.get("tokens") == oracle.encode(text, disallowed_special=()), (text, g)
+
+
+def tekken_files():
+    spec = importlib.util.find_spec("mistral_common")
+    return sorted(glob.glob(os.path.join(os.path.dirname(spec.origin), "data", "tekken_*.json"))) if spec else []
+
+
+@pytest.mark.parametrize("file", tekken_files(), ids=os.path.basename)
+def test_tekken_file(file, tmp_path):
+    """Mistral's own format, the whole file, against Mistral's own library."""
+    from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+    oracle = Tekkenizer.from_file(file)
+    shutil.copy(file, tmp_path / "tekken.json")
+    lines = texts(file[-9:], 2500)
+    want = [oracle.encode(t, bos=True, eos=False) for t in lines]
+    got = run("encode", tmp_path, [{"text": t} for t in lines])
+    for text, w, g in zip(lines, want, got):
+        assert g.get("tokens") == w, (text, g)
+    got = run("decode", tmp_path, [{"tokens": w, "skip_special": True} for w in want])
+    assert [g["text"] for g in got] == [oracle.decode(w, special_token_policy=SpecialTokenPolicy.IGNORE) for w in want]
 
 
 def real_models():

@@ -1,4 +1,5 @@
-/* Any bytes as a tokenizer.json: it is refused, or what was made of it encodes and decodes within its own rules. */
+/* Any bytes as a tokenizer.json, or behind a 'T' as a tekken.json: it is refused, or what was made of it encodes and
+ * decodes within its own rules. */
 #include "base/utf8.h"
 #include "model/detok.h"
 #include "model/tok_int.h"
@@ -40,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = malloc(size + 1);
     memcpy(text, data, size);
     text[size] = 0;
-    if (tok_json_read(t, text, size, &err) == TD_OK && tokenizer_finish(t, &err) == TD_OK)
+    td_rc rc = text[0] == 'T' ? tok_tekken_read(t, text + 1, size - 1, &err) : tok_json_read(t, text, size, &err);
+    if (rc == TD_OK && tokenizer_finish(t, &err) == TD_OK)
         use(t);
     else if (err.rc == TD_OK || !err.msg[0])
         abort();

@@ -195,6 +195,38 @@ static void directory_without_memory(void **state)
     assert_true(torture(load_dir) > 50);
 }
 
+/* "a" "b" " " "ab" "bb" behind five special tokens; the second of them is not listed. */
+#define TEKKEN_HEAD                                                                                                   \
+    "{\"config\":{\"pattern\":\"\\\\S+|\\\\s+\",\"default_vocab_size\":10,\"default_num_special_tokens\":5},"           \
+    "\"special_tokens\":[{\"rank\":0,\"token_str\":\"<unk>\"},{\"rank\":2,\"token_str\":\"</s>\"}],"
+#define TEKKEN_VOCAB(LAST)                                                                                            \
+    "\"vocab\":[{\"rank\":0,\"token_bytes\":\"YQ==\",\"token_str\":\"\\u0000\"},{\"rank\":1,\"token_bytes\":\"Yg==\"},"    \
+    "{\"rank\":2,\"token_bytes\":\"IA==\"},{\"rank\":3,\"token_bytes\":\"YWI=\"},{\"rank\":" LAST "}]}"
+
+static void tekken_files(void **state)
+{
+    (void)state;
+    td_err err = TD_ERR_INIT;
+    put("tekken.json", TEKKEN_HEAD TEKKEN_VOCAB("4,\"token_bytes\":\"YmI=\""));
+    tokenizer *t;
+    assert_int_equal(tokenizer_from_dir(make_dir, &t, &err), TD_OK);
+    assert_ids(t, "abb ab", TOK_ADD_SPECIAL, IDS(1, 8, 6, 7, 8, )); // "ab" has the lower rank
+    assert_ids(t, "bb</s>", TOK_PARSE_SPECIAL, IDS(9, 2, ));
+    assert_string_equal(tokenizer_raw(t, 1, NULL), "<SPECIAL_1>");
+    const token_id *stop;
+    assert_int_equal(tokenizer_stop_ids(t, &stop), 1);
+    assert_int_equal(stop[0], 2);
+    tokenizer_free(t);
+    put("tekken.json", TEKKEN_HEAD TEKKEN_VOCAB("5,\"token_bytes\":\"YmI=\""));
+    assert_int_equal(load_dir(&err), TD_E_MODEL);
+    assert_non_null(strstr(err.msg, "order of rank"));
+    put("tekken.json", TEKKEN_HEAD TEKKEN_VOCAB("4,\"token_bytes\":\"?\""));
+    assert_int_equal(load_dir(&err), TD_E_MODEL);
+    put("tekken.json", TEKKEN_HEAD "\"vocab\":[]}");
+    assert_int_equal(load_dir(&err), TD_E_MODEL);
+    assert_non_null(strstr(err.msg, "entries"));
+}
+
 /* ---- GGUF */
 
 static void put_strings(td_buf *b, const char *key, const char *const *s, size_t n)
@@ -408,7 +440,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_json), cmocka_unit_test(deep_sequences), cmocka_unit_test(gaps_and_ends),
-        in_folder(directories), in_folder(directory_without_memory), in_folder(gguf_spm),
+        in_folder(directories), in_folder(directory_without_memory), in_folder(tekken_files), in_folder(gguf_spm),
         in_folder(gguf_without_memory),
         in_folder(spm_files), in_folder(spm_without_library),
         cmocka_unit_test(bad_spm_files), in_folder(spm_without_memory)};
