@@ -196,12 +196,13 @@ static void directory_without_memory(void **state)
 }
 
 /* "a" "b" " " "ab" "bb" behind five special tokens; the second of them is not listed. */
-#define TEKKEN_HEAD                                                                                                   \
-    "{\"config\":{\"pattern\":\"\\\\S+|\\\\s+\",\"default_vocab_size\":10,\"default_num_special_tokens\":5},"           \
+#define TEKKEN_HEAD                                                                                             \
+    "{\"config\":{\"pattern\":\"\\\\S+|\\\\s+\",\"default_vocab_size\":10,\"default_num_special_tokens\":5}," \
     "\"special_tokens\":[{\"rank\":0,\"token_str\":\"<unk>\"},{\"rank\":2,\"token_str\":\"</s>\"}],"
-#define TEKKEN_VOCAB(LAST)                                                                                            \
-    "\"vocab\":[{\"rank\":0,\"token_bytes\":\"YQ==\",\"token_str\":\"\\u0000\"},{\"rank\":1,\"token_bytes\":\"Yg==\"},"    \
-    "{\"rank\":2,\"token_bytes\":\"IA==\"},{\"rank\":3,\"token_bytes\":\"YWI=\"},{\"rank\":" LAST "}]}"
+#define TEKKEN_VOCAB(LAST)                                                                           \
+    "\"vocab\":[{\"rank\":0,\"token_bytes\":\"YQ==\",\"token_str\":\"\\u0000\"},"                     \
+    "{\"rank\":1,\"token_bytes\":\"Yg==\"},{\"rank\":2,\"token_bytes\":\"IA==\"},"                     \
+    "{\"rank\":3,\"token_bytes\":\"YWI=\"},{\"rank\":" LAST "}]}"
 
 static void tekken_files(void **state)
 {
