@@ -76,6 +76,7 @@ MM_INLINE void tile_q32(const kern_type type, const int n, const mm_job *job, in
             const uint8_t *scales = codes + job->geom.scale_off;
             __m512i w[8];
             unpack(type, codes, w);
+            next_panel(n, job, codes);
             __m512 d = v_half(scales), m = has_min ? v_half(scales + 32) : d;
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++) {
@@ -188,6 +189,7 @@ MM_INLINE void tile_k(const kern_type type, const int n, const mm_job *job, int3
             const uint8_t *scales = block, *codes = block + job->geom.code_off;
             k_scales s;
             __m512i sum[MM_TOK];
+            next_panel(n, job, block);
             open_scales(type, scales, &s);
             block_sums(type, n, codes, six ? scales + 32 : s.sc, act, stride, sum);
             __m512 d = v_half(scales), m = six ? d : v_half(scales + 32);

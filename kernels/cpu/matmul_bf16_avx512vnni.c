@@ -16,6 +16,7 @@ MM_INLINE void tile(const int n, const mm_job *job, int32_t tok0)
             acc[t] = vf_zero();
         for (int32_t k = 0; k < steps; k++, w += 64, x += 4) {
             __m512bh v = (__m512bh)v_load(w);
+            next_panel(n, job, w);
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++)
                 acc[t] = _mm512_dpbf16_ps(acc[t], v, (__m512bh)v_set32(mm_word(x + (size_t)t * job->act_stride)));

@@ -134,6 +134,7 @@ MM_INLINE void madd_q32(const kern_type type, const int n, const int halves, con
                 for (int t = 0; t < n; t++)
                     sum[h][t] = has_min ? v_zero()
                                         : v_shl(v_set32(mm_word(meta + (size_t)t * stride + 2 * nb4)), zero_shift);
+            next_panel(n, job, codes);
             madd_part m = part_of(type, codes, 0, 0);
             if (type == KT_Q8_0)
                 bytes_dot(n, halves, codes, half0, act, stride, sum);
@@ -235,6 +236,7 @@ MM_INLINE void madd_k(const kern_type type, const int n, const int halves, const
             V sum[HALVES][MM_TOK];
             if (!six)
                 open_scales(scales, &s);
+            next_panel(n, job, block);
             const uint8_t *sc = six ? scales + 32 : s.sc, *low_sc = six ? sc : s.mn;
             madd_block_k(type, n, halves, codes, sc, half0, act, stride, sum);
 #pragma GCC unroll 4
