@@ -264,7 +264,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *http, const 
     (void)version;
     if (!c) {
         conn *k = MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-        if (k->state == CONN_DEAD || !(c = call_new(s, k, http, url, method)))
+        if (k->state == CONN_DEAD || k->state == CONN_LINGER || !(c = call_new(s, k, http, url, method)))
             return MHD_NO;
         *state = c;
         k->call = c;
