@@ -1,6 +1,7 @@
-/* A tokenizer from a Hugging Face directory: tokenizer.json, else tokenizer.model, else tekken.json, and the small files
- * around them that say which tokens begin and end a text. All of those are optional; a later one only fills in what is
- * still missing: tokenizer_config.json, special_tokens_map.json, config.json. generation_config.json adds to the ends. */
+/* A tokenizer from a Hugging Face directory: tokenizer.json, else tokenizer.model, else tekken.json, and the small
+ * files around them that say which tokens begin and end a text. All of those are optional; a later one only fills in
+ * what is still missing: tokenizer_config.json, special_tokens_map.json, config.json. What ends a generation is in
+ * generation_config.json too. */
 #include "model/tok_int.h"
 
 #include "base/check.h"
