@@ -3,13 +3,17 @@
  * pp reads a prompt: from the submit of all sequences to the last one's first token. tg generates: the clock starts
  * when every sequence has its first token, and counts what comes after. Tokens of --depth are in the cache before the
  * clock starts: a first request leaves them there, and the measured one finds them by prefix. Every sequence of every
- * repeat has its own random tokens, so nothing else is found. */
+ * repeat has its own random tokens, so nothing else is found.
+ *
+ * roof_share compares with what the machine could do at best: each step reads every weight once at the measured rate,
+ * or does every multiply-add at the rate of the best instruction, whichever takes longer. Attention is left out. */
 #include "tools/verbs.h"
 
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "tools/bench_machine.h"
 #include "tools/bench_rows.h"
 #include "tools/interrupt.h"
 #include "tools/open.h"
@@ -20,6 +24,8 @@
 
 enum { WAIT_MS = 200 };
 
+typedef struct stamps stamps;
+
 typedef enum test_kind { TEST_PP, TEST_TG, TEST_BOTH } test_kind;
 
 typedef struct bench {
@@ -29,7 +35,9 @@ typedef struct bench {
     uint64_t random;      // state of the token generator
     int32_t *ids;         // [batch][depth + prompt]
     td_request **requests; // [batch]
+    stamps *stamps;        // [batch]
     int32_t batch;        // of the row at hand
+    double read_b_s, mac_s; // bytes and multiply-adds a second at best
 } bench;
 
 typedef struct test {
@@ -44,98 +52,68 @@ static int32_t random_id(bench *b)
     return (int32_t)(x % (uint64_t)b->info->vocab_count);
 }
 
-/* Submits ids[0 … count) of every sequence. */
-static td_rc submit_all(bench *b, int32_t stride, int32_t count, int32_t max_tokens, td_err *err)
+/* The engine thread notes when each step of a request was done: one token each, the first with the prompt. The thread
+ * that waits may be woken late; these times are not. */
+struct stamps {
+    uint64_t *at_ns; // [cap]
+    int32_t count, cap;
+};
+
+static void on_notify(void *ctx)
 {
-    for (int32_t i = 0; i < b->batch; i++) {
+    stamps *s = ctx;
+    if (s->count < s->cap)
+        s->at_ns[s->count++] = td_now_ns();
+}
+
+static td_rc wait_end(td_request *r, td_err *err)
+{
+    for (td_event e;;) {
+        td_request_wait(r, WAIT_MS);
+        while (td_request_next(r, &e))
+            if (e.kind == TD_EVENT_END)
+                return e.rc ? td_fail(err, e.rc, "%s", e.message ? e.message : td_rc_text(e.rc)) : TD_OK;
+        if (interrupt_count())
+            return td_fail(err, TD_E_CANCELED, "interrupted");
+    }
+}
+
+/* Runs ids[0 … count) of every sequence to max_tokens; after it the stamps are complete. */
+static td_rc run_out(bench *b, int32_t stride, int32_t count, int32_t max_tokens, td_err *err)
+{
+    td_rc rc = TD_OK;
+    for (int32_t i = 0; !rc && i < b->batch; i++) {
         td_request_opts o = {.prompt = b->ids + (size_t)i * (size_t)stride, .prompt_count = count,
-                             .sampling = td_sampling_default()};
+                             .sampling = td_sampling_default(), .notify = on_notify, .notify_ctx = &b->stamps[i]};
         o.sampling.temperature = 0;
         o.sampling.ignore_eos = true;
         o.sampling.max_tokens = max_tokens;
-        td_rc rc = td_request_submit(b->engine, &o, &b->requests[i], err);
-        if (rc)
-            return rc;
+        b->stamps[i].count = 0;
+        rc = td_request_submit(b->engine, &o, &b->requests[i], err);
     }
-    return TD_OK;
-}
-
-static void free_all(bench *b)
-{
+    for (int32_t i = 0; !rc && i < b->batch; i++)
+        rc = wait_end(b->requests[i], err);
     for (int32_t i = 0; i < b->batch; i++) {
         td_request_free(b->requests[i]);
         b->requests[i] = NULL;
     }
-}
-
-typedef struct timing {
-    uint64_t first_ns;    // when the last sequence had its first token
-    uint64_t end_ns;
-    int64_t before;       // tokens of all sequences up to first_ns
-    int64_t tokens;       // of all sequences
-} timing;
-
-typedef struct follow { // what run_out() knows while it waits
-    int32_t started, ended;
-    int32_t *seen;        // [batch] tokens of each
-} follow;
-
-static td_rc drain_one(bench *b, int32_t i, follow *w, timing *t, bool *ended, td_err *err)
-{
-    td_event e;
-    while (td_request_next(b->requests[i], &e)) {
-        w->started += !w->seen[i] && e.id_count && e.kind == TD_EVENT_TOKENS;
-        if (e.kind == TD_EVENT_TOKENS || e.kind == TD_EVENT_DONE) {
-            w->seen[i] += e.id_count;
-            t->tokens += e.id_count;
-        }
-        if (e.kind != TD_EVENT_END)
-            continue;
-        *ended = true;
-        if (e.rc)
-            return td_fail(err, e.rc, "%s", e.message ? e.message : td_rc_text(e.rc));
-        w->ended++;
-    }
-    return TD_OK;
-}
-
-/* Waits until all requests have ended. */
-static td_rc run_out(bench *b, timing *t, td_err *err)
-{
-    *t = (timing){.end_ns = 0};
-    follow w = {.seen = td_alloc((size_t)b->batch * sizeof *w.seen)};
-    bool *ended = td_alloc((size_t)b->batch * sizeof *ended);
-    td_rc rc = w.seen && ended ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory");
-    while (!rc && w.ended < b->batch) {
-        int32_t waiting = 0;
-        while (ended[waiting])
-            waiting++;
-        td_request_wait(b->requests[waiting], WAIT_MS);
-        for (int32_t i = 0; !rc && i < b->batch; i++)
-            if (!ended[i])
-                rc = drain_one(b, i, &w, t, &ended[i], err);
-        t->end_ns = td_now_ns();
-        if (!t->first_ns && w.started == b->batch) {
-            t->first_ns = t->end_ns;
-            t->before = t->tokens;
-        }
-        if (interrupt_count())
-            rc = td_fail(err, TD_E_CANCELED, "interrupted");
-    }
-    td_free(w.seen);
-    td_free(ended);
     return rc;
 }
 
-/* Leaves the first `depth` tokens of every sequence in the cache. */
-static td_rc warm_depth(bench *b, int32_t stride, int32_t depth, td_err *err)
+/* When the last sequence had its first token, when the last one ended, and the tokens of all between. */
+static int64_t window(const bench *b, uint64_t *from_ns, uint64_t *end_ns)
 {
-    timing ignored;
-    td_rc rc = submit_all(b, stride, depth, 1, err);
-    if (!rc)
-        rc = run_out(b, &ignored, err);
-    free_all(b);
-    return rc;
+    int64_t tokens = 0;
+    *from_ns = *end_ns = 0;
+    for (int32_t i = 0; i < b->batch; i++) {
+        const stamps *s = &b->stamps[i];
+        *from_ns = s->count ? TD_MAX(*from_ns, s->at_ns[0]) : *from_ns;
+        *end_ns = s->count ? TD_MAX(*end_ns, s->at_ns[s->count - 1]) : *end_ns;
+    }
+    for (int32_t i = 0; i < b->batch; i++)
+        for (int32_t k = 0; k < b->stamps[i].count; k++)
+            tokens += b->stamps[i].at_ns[k] > *from_ns;
+    return tokens;
 }
 
 /* One sample: tokens a second. */
@@ -144,36 +122,88 @@ static td_rc sample(bench *b, const test *c, double *rate, td_err *err)
     int32_t prompt = c->kind == TEST_TG ? TD_MAX(c->depth, 1) : c->depth + c->prompt;
     for (size_t i = 0; i < (size_t)prompt * (size_t)b->batch; i++)
         b->ids[i] = random_id(b);
-    td_rc rc = c->depth > 0 ? warm_depth(b, prompt, c->depth, err) : TD_OK;
-    if (rc)
-        return rc;
-    uint64_t start = td_now_ns();
-    timing t;
-    rc = submit_all(b, prompt, prompt, c->kind == TEST_PP ? 1 : c->kind == TEST_TG ? c->gen + 1 : c->gen, err);
+    td_rc rc = c->depth > 0 ? run_out(b, prompt, c->depth, 1, err) : TD_OK; // leaves the depth in the cache
+    uint64_t start = td_now_ns(), from, end;
     if (!rc)
-        rc = run_out(b, &t, err);
-    free_all(b);
+        rc = run_out(b, prompt, prompt, c->kind == TEST_PP ? 1 : c->kind == TEST_TG ? c->gen + 1 : c->gen, err);
     if (rc)
         return rc;
-    uint64_t from = c->kind == TEST_TG ? t.first_ns : start;
-    int64_t tokens = c->kind == TEST_TG   ? t.tokens - t.before
-                     : c->kind == TEST_PP ? (int64_t)c->prompt * c->batch
-                                          : (int64_t)c->prompt * c->batch + t.tokens;
-    *rate = t.end_ns > from ? (double)tokens * 1e9 / (double)(t.end_ns - from) : 0;
+    int64_t tokens = window(b, &from, &end);
+    if (c->kind != TEST_TG) {
+        from = start;
+        tokens = ((int64_t)c->prompt + c->gen) * c->batch;
+    }
+    *rate = end > from ? (double)tokens * 1e9 / (double)(end - from) : 0;
     return TD_OK;
+}
+
+/* Rates of this machine for the weights' kind, on as many threads as the engine has. */
+static td_rc measure_roofs(bench *b, td_err *err)
+{
+    const char *level = strchr(b->info->device, '-'), *types = b->info->weight_types;
+    const char *kind = strchr(types, 'Q') ? "int8" : strstr(types, "BF16") ? "bf16" : "fp32";
+    int threads = TD_MIN(b->info->threads, (int32_t)BENCH_THREADS_MAX);
+    const kern_roof *loops;
+    int count = kern_roofs(&loops);
+    td_rc rc = bench_read_rate(threads, true, &b->read_b_s, err);
+    for (int i = 0; !rc && i < count; i++) {
+        bool fp32 = !strncmp(loops[i].name, "fp32", 4); // runs for every kind where nothing better does
+        if (!bench_loop_fits(&loops[i], level ? level + 1 : "") || (!fp32 && strncmp(loops[i].name, kind, 4)))
+            continue;
+        double rate = 0;
+        rc = bench_mac_rate(&loops[i], threads, &rate, err);
+        b->mac_s = TD_MAX(b->mac_s, rate);
+    }
+    b->read_b_s *= 1e9;
+    b->mac_s *= 1e9;
+    return rc;
+}
+
+/* Tokens a second that the roof allows for a test. */
+static double roof_of(const bench *b, const test *c)
+{
+    double head = (double)b->info->vocab_count * b->info->hidden, all = (double)b->info->param_count;
+    double prompt = (double)c->prompt * c->batch, step_s = (double)b->info->weight_bytes / b->read_b_s, time_s = 0;
+    if (c->prompt)
+        time_s += TD_MAX(ceil(prompt / b->info->max_num_batched_tokens) * step_s,
+                         (prompt * (all - head) + c->batch * head) / b->mac_s);
+    if (c->gen)
+        time_s += c->gen * TD_MAX(step_s, c->batch * all / b->mac_s);
+    return time_s > 0 ? (prompt + (double)c->gen * c->batch) / time_s : 0;
+}
+
+static void release(bench *b)
+{
+    for (int32_t i = 0; b->stamps && i < b->batch; i++)
+        td_free(b->stamps[i].at_ns);
+    td_free(b->stamps);
+    td_free(b->ids);
+    td_free(b->requests);
+}
+
+static td_rc reserve(bench *b, const test *c, td_err *err)
+{
+    size_t per = (size_t)c->depth + (size_t)c->prompt + 1;
+    b->batch = c->batch;
+    b->ids = td_alloc(per * (size_t)c->batch * sizeof *b->ids);
+    b->requests = td_alloc((size_t)c->batch * sizeof(td_request *));
+    b->stamps = td_alloc((size_t)c->batch * sizeof *b->stamps);
+    bool ok = b->ids && b->requests && b->stamps;
+    for (int32_t i = 0; ok && i < c->batch; i++) {
+        b->stamps[i].cap = c->gen + 2;
+        b->stamps[i].at_ns = td_alloc((size_t)b->stamps[i].cap * sizeof(uint64_t));
+        ok = b->stamps[i].at_ns != NULL;
+    }
+    return ok ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory for %d sequences", c->batch);
 }
 
 static td_rc run_test(bench *b, const test *c, bench_rows *table, td_err *err)
 {
-    size_t per = (size_t)c->depth + (size_t)c->prompt + 1;
     if (c->depth + c->prompt + c->gen + 1 > b->info->max_model_len)
         return td_fail(err, TD_E_USAGE, "depth %d, prompt %d and %d generated tokens do not fit max-model-len %d",
                        c->depth, c->prompt, c->gen, b->info->max_model_len);
-    b->batch = c->batch;
-    b->ids = td_alloc(per * (size_t)c->batch * sizeof *b->ids);
-    b->requests = td_alloc((size_t)c->batch * sizeof(td_request *));
-    td_rc rc = b->ids && b->requests ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory for %d sequences", c->batch);
-    bench_row row = {.batch = c->batch, .depth = c->depth};
+    td_rc rc = reserve(b, c, err);
+    bench_row row = {.batch = c->batch, .depth = c->depth, .roof_ts = roof_of(b, c)};
     char name[2][24] = {"", ""};
     snprintf(name[0], sizeof name[0], "pp%d", c->prompt);
     snprintf(name[1], sizeof name[1], "tg%d", c->gen);
@@ -186,8 +216,7 @@ static td_rc run_test(bench *b, const test *c, bench_rows *table, td_err *err)
         rc = sample(b, c, &row.samples[row.sample_count++], err);
     if (!rc)
         rc = bench_rows_row(table, &row, err);
-    td_free(b->ids);
-    td_free(b->requests);
+    release(b);
     return rc;
 }
 
@@ -245,6 +274,8 @@ static td_rc bench_verb(const flags *f, bool both, td_err *err)
         bench_rows table;
         interrupt_watch(NULL);
         rc = bench_rows_begin(&table, (bench_rows_form)flags_choice(f, "format"), b.info, flags_int(f, "seed"), err);
+        if (!rc)
+            rc = measure_roofs(&b, err);
         if (!rc)
             rc = run_all(&b, f, both, &table, err);
         td_rc ended = bench_rows_end(&table, err);

@@ -30,10 +30,10 @@ td_rc bench_rows_begin(bench_rows *t, bench_rows_form form, const td_engine_info
             version_commit(), base_name(info->model_path), fp, info->device, info->threads, (long long)seed);
     td_buf out = TD_BUF_INIT;
     if (form == ROWS_MD)
-        td_buf_str(&out, "| model | size | test | batch | depth | threads | isa | t/s |\n"
-                         "|---|---:|---|---:|---:|---:|---|---:|\n");
+        td_buf_str(&out, "| model | size | test | batch | depth | threads | isa | t/s | of roof |\n"
+                         "|---|---:|---|---:|---:|---:|---|---:|---:|\n");
     else if (form == ROWS_CSV)
-        td_buf_str(&out, "model,model_size,test,batch,depth,threads,isa,avg_ts,stddev_ts\n");
+        td_buf_str(&out, "model,model_size,test,batch,depth,threads,isa,avg_ts,stddev_ts,roof_share\n");
     else
         td_buf_str(&out, "[\n");
     return put(&out, err);
@@ -51,6 +51,8 @@ static void mean_and_deviation(const bench_row *row, double *mean, double *devia
     *deviation = n > 1 ? sqrt(squares / (n - 1)) : 0;
 }
 
+static double share_of(const bench_row *row, double mean) { return row->roof_ts > 0 ? mean / row->roof_ts : 0; }
+
 static void json_row(td_buf *out, const bench_rows *t, const bench_row *row, double mean, double deviation)
 {
     char fp[65];
@@ -64,7 +66,7 @@ static void json_row(td_buf *out, const bench_rows *t, const bench_row *row, dou
                row->batch, row->depth, t->info->threads, t->info->device, mean, deviation);
     for (int32_t i = 0; i < row->sample_count; i++)
         td_buf_fmt(out, "%s%.4f", i ? "," : "", row->samples[i]);
-    td_buf_str(out, "]}");
+    td_buf_fmt(out, "],\"roof_share\":%.4f}", share_of(row, mean));
 }
 
 td_rc bench_rows_row(bench_rows *t, const bench_row *row, td_err *err)
@@ -74,12 +76,13 @@ td_rc bench_rows_row(bench_rows *t, const bench_row *row, td_err *err)
     td_buf out = TD_BUF_INIT;
     const char *model = base_name(t->info->model_path);
     if (t->form == ROWS_MD)
-        td_buf_fmt(&out, "| %s | %.1f MiB | %s | %d | %d | %d | %s | %.2f ± %.2f |\n", model,
+        td_buf_fmt(&out, "| %s | %.1f MiB | %s | %d | %d | %d | %s | %.2f ± %.2f | %.0f %% |\n", model,
                    (double)t->info->weight_bytes / 1048576, row->test, row->batch, row->depth, t->info->threads,
-                   t->info->device, mean, deviation);
+                   t->info->device, mean, deviation, share_of(row, mean) * 100);
     else if (t->form == ROWS_CSV)
-        td_buf_fmt(&out, "\"%s\",%llu,%s,%d,%d,%d,%s,%.4f,%.4f\n", model, (unsigned long long)t->info->weight_bytes,
-                   row->test, row->batch, row->depth, t->info->threads, t->info->device, mean, deviation);
+        td_buf_fmt(&out, "\"%s\",%llu,%s,%d,%d,%d,%s,%.4f,%.4f,%.4f\n", model,
+                   (unsigned long long)t->info->weight_bytes, row->test, row->batch, row->depth, t->info->threads,
+                   t->info->device, mean, deviation, share_of(row, mean));
     else
         json_row(&out, t, row, mean, deviation);
     t->rows++;

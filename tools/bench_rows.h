@@ -11,6 +11,7 @@ typedef enum bench_rows_form { ROWS_MD, ROWS_CSV, ROWS_JSON } bench_rows_form; /
 typedef struct bench_row {
     char test[56];                     // "pp512", "tg128", "pp512+tg128"
     int32_t batch, depth, sample_count;
+    double roof_ts;                    // what the machine allows at best
     double samples[ROWS_SAMPLES_MAX]; // tokens per second of all sequences together
 } bench_row;
 

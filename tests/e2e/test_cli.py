@@ -307,7 +307,7 @@ def test_bench_rows():
     assert [(r["test"], r["batch"], r["depth"]) for r in rows] == [
         (t, b, d) for b in (1, 2) for d in (0, 32) for t in ("pp16", "tg4")]
     for r in rows:
-        assert {"threads", "isa", "avg_ts", "stddev_ts", "samples_ts"} <= set(r)
+        assert {"threads", "isa", "avg_ts", "stddev_ts", "samples_ts", "roof_share"} <= set(r)
         assert len(r["samples_ts"]) == 2 and r["avg_ts"] > 0
     row = json.loads(good("bench", "throughput", MODEL, *SMALL, "-p", "16", "-n", "4", "-r", "1", "-o", "json"))[0]
     assert row["test"] == "pp16+tg4"
