@@ -50,8 +50,10 @@ MM_INLINE void tile_float(const kern_type type, const int n, const mm_job *job, 
 #pragma GCC unroll 16
             for (int t = 0; t < n; t++)
                 acc[h][t] = vf_zero();
-        for (int32_t k = 0; k < steps; k++, w += job->geom.block_bytes, x += 4)
-{next_panel(n, job, w);            float_step(type, n, w, x, job->act_stride, acc);}
+        for (int32_t k = 0; k < steps; k++, w += job->geom.block_bytes, x += 4) {
+            next_panel(n, job, w);
+            float_step(type, n, w, x, job->act_stride, acc);
+        }
 #pragma GCC unroll 2
         for (int h = 0; h < HALVES; h++)
             mm_join(n, job, tok0, c, h, acc[h], stack);

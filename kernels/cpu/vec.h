@@ -8,8 +8,8 @@
 #include "kernels/cpu/matmul_tile.h"
 #include "kernels/math.h"
 
-/* With many tokens a panel takes longer or is walked again and again, and the hardware's prefetcher loses the stream: so
- * each block asks for its twin in the next panel. With one or two tokens that would only be in the way. */
+/* With many tokens a panel takes longer or is walked again and again, and the hardware's prefetcher loses the stream:
+ * so each block asks for its twin in the next panel. With one or two tokens that would only be in the way. */
 MM_INLINE void next_panel(const int n, const mm_job *job, const uint8_t *block)
 {
     for (size_t i = 0; n >= 3 && i < job->geom.block_bytes; i += 64)
