@@ -129,7 +129,7 @@ void call_gone(call *c)
 {
     c->conn = NULL;
     atomic_store(&c->gone, true);
-    if (c->gen && c->stage != CALL_WORK) // until then it is the worker's, which looks at `gone`
+    if (c->stage != CALL_WORK && c->gen) // until then it is the worker's, which looks at `gone`
         gen_cancel(c->gen);
     if (c->stage != CALL_ANSWER && c->stage != CALL_SENDING)
         c->status = 499;
