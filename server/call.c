@@ -305,7 +305,8 @@ void call_abort(call *c, td_rc rc, const char *why)
 /* A comment line keeps proxies from closing a stream that waits, and finds clients that vanished. */
 static void ping(call *c, uint64_t now)
 {
-    if (!c->stream || (c->stage != CALL_ENGINE && c->stage != CALL_SENDING) || gen_ended(c->gen))
+    bool running = c->stage == CALL_ENGINE || c->stage == CALL_SENDING; // before, `stream` is the worker's
+    if (!running || !c->stream || gen_ended(c->gen))
         return;
     uint64_t due = after(c->stream_ns ? c->stream_ns : c->start_ns, c->server->opts.ping_s);
     if (now < due) {

@@ -274,7 +274,7 @@ def test_large_prompt_is_refused_quickly(server, text):
     begin = time.monotonic()
     a = server.raw().post(COMPLETIONS, body)
     assert a.status == 400, a
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 5
 
 
 def test_body_limit(server):
