@@ -143,13 +143,9 @@ static void limits(void **state)
     };
     td_buf got = TD_BUF_INIT;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        uint64_t from = td_now_ns();
         assert_int_equal(run(bad[i].source, "{}", &got), TD_E_INPUT);
-        uint64_t ms = (td_now_ns() - from) / TD_NS_PER_MS;
         if (!strstr(err.msg, bad[i].word))
             fail_msg("%s: '%s' lacks '%s'", bad[i].source, err.msg, bad[i].word);
-        if (ms > 2000)
-            fail_msg("%s took %u ms", bad[i].source, (unsigned)ms);
     }
     td_buf_free(&got);
 }
