@@ -32,10 +32,6 @@ uint64_t kern_roof_read(const void *p, size_t bytes)
     const char *c = p;
     __m256i a = _mm256_setzero_si256(), b = a, x = a, y = a;
     for (size_t i = 0; i < bytes; i += 256) {
-        _mm_prefetch(c + i + 4096, _MM_HINT_T0);
-        _mm_prefetch(c + i + 4096 + 64, _MM_HINT_T0);
-        _mm_prefetch(c + i + 4096 + 128, _MM_HINT_T0);
-        _mm_prefetch(c + i + 4096 + 192, _MM_HINT_T0);
         for (size_t k = 0; k < 256; k += 128) {
             a = _mm256_or_si256(a, _mm256_load_si256((const __m256i *)(const void *)(c + i + k)));
             b = _mm256_or_si256(b, _mm256_load_si256((const __m256i *)(const void *)(c + i + k + 32)));
