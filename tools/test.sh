@@ -49,15 +49,15 @@ bring_models() {
     fetch_gemma3 >/dev/null
 }
 
-# unit PRESET: every ctest of a build; its results as JUnit in build/results. The real models are for the release build:
-# under a sanitizer they would take most of an hour and find what the tiny models find.
+# unit PRESET [CTEST-FLAG…]: the ctests of a build; their results as JUnit in build/results. The real models are for
+# the release build: under a sanitizer they would take most of an hour and find what the tiny models find.
 unit() {
     if [ "$1" = release ]; then
         export TEST_MODELS=$models
     else
         unset TEST_MODELS
     fi
-    ctest --test-dir "build/$1" --output-on-failure --timeout 300 -j "$(nproc)" \
+    ctest --test-dir "build/$1" "${@:2}" --output-on-failure --timeout 300 -j "$(nproc)" \
         --output-junit "$results/$1.xml" >"$results/$1.log" 2>&1 || {
         grep -v '^ *[0-9]*/[0-9]* Test .*Passed' "$results/$1.log" | tail -150 >&2
     }
@@ -132,8 +132,8 @@ if wants e2e-asan; then
     stage e2e-asan e2e asan
 fi
 if wants fuzz; then
-    stage "build fuzz" build fuzz -DTANDEM_TESTS=ON "-DTANDEM_FUZZ_SECONDS=$fuzz_seconds"
-    stage fuzz unit fuzz
+    stage "build fuzz" build fuzz -DTANDEM_TESTS=ON "-DTANDEM_FUZZ_SECONDS=$fuzz_seconds" fuzzers
+    stage fuzz unit fuzz -R '^fuzz_'
 fi
 say "== all: $((SECONDS - started)) s"
 count
