@@ -2,9 +2,6 @@
  * greedy text equal unless a margin on the way is tiny. And the promise: the same bits however the work is cut,
  * shared, cached, threaded or vectorised. Models come from $TEST_MODELS; without it the tests are skipped, and
  * say so. */
-#include "base/arena.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "engine/tandem.h"
 
 #include <setjmp.h>
@@ -15,6 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "golden.h"
 
 enum { PROMPT_MAX = 2048, GREEDY_MAX = 64, TOP = 20 };
 
@@ -37,18 +36,6 @@ static td_engine *engine_open(const char *file, td_engine_opts o)
     if (td_engine_open(&o, &e, &err) != TD_OK)
         fail_msg("%s: %s", path, err.msg);
     return e;
-}
-
-static int32_t ints(const td_json *arr, int32_t *out, int32_t cap)
-{
-    int32_t n = 0;
-    td_json_each(it, arr)
-    {
-        int64_t v;
-        assert_true(td_json_int(it, &v) && n < cap);
-        out[n++] = (int32_t)v;
-    }
-    return n;
 }
 
 typedef struct answer {
@@ -111,7 +98,7 @@ static void check_logits(td_engine *e, const td_json *c, const int32_t *ids, int
     td_err err = TD_ERR_INIT;
     if (td_logits(e, ids, n, &last, 1, logits, &err) != TD_OK)
         fail_msg("%s", err.msg);
-    int32_t count = ints(td_json_get(c, "top_ids"), top, TOP), i = 0;
+    int32_t count = golden_ints(td_json_get(c, "top_ids"), top, TOP), i = 0;
     double sum = 0;
     td_json_each(it, td_json_get(c, "top_logits"))
     {
@@ -132,7 +119,8 @@ static void check_case(td_engine *e, const td_json *c)
     const char *text = td_json_get_str(c, "text", NULL);
     td_tokens t;
     td_err err = TD_ERR_INIT;
-    int32_t n = ints(td_json_get(c, "tokens"), ids, PROMPT_MAX), ng = ints(td_json_get(c, "greedy"), want, GREEDY_MAX);
+    int32_t n = golden_ints(td_json_get(c, "tokens"), ids, PROMPT_MAX);
+    int32_t ng = golden_ints(td_json_get(c, "greedy"), want, GREEDY_MAX);
     if (td_tokenize(e, text, strlen(text), TD_TEXT_ADD_SPECIAL, &t, &err) != TD_OK)
         fail_msg("%s", err.msg);
     assert_int_equal(t.count, n);
@@ -158,18 +146,13 @@ static void golden(const char *file)
 {
     if (!models_dir())
         skip();
-    char path[512], *text;
-    size_t len;
-    td_err err = TD_ERR_INIT;
-    td_json *j = NULL;
-    snprintf(path, sizeof path, TD_TESTS_DIR "/golden/real/%s.json", file);
-    if (td_file_read(path, 1 << 20, &text, &len, &err) || td_json_parse(text, len, &td_json_file_limits, &j, &err))
-        fail_msg("%s: %s", path, err.msg);
+    char name[128];
+    snprintf(name, sizeof name, "%s.json", file);
+    td_json *j = golden_load("real", name);
     td_engine *e = engine_open(file, (td_engine_opts){0});
     td_json_each(c, td_json_get(j, "cases")) check_case(e, c);
     td_engine_close(e);
     td_json_free(j);
-    td_free(text);
 }
 
 #define SMOL "SmolLM2-135M-Instruct.Q4_1.gguf"

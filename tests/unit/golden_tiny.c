@@ -1,8 +1,5 @@
 /* Tiny models of every family against float64 references: logits by teacher forcing, greedy tokens through the whole
  * engine. Usage: test_golden_tiny [family…] (default: all). */
-#include "base/arena.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "engine/tandem.h"
 
 #include <setjmp.h>
@@ -14,18 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static td_json *golden_load(const char *family)
-{
-    char path[512], *text;
-    size_t len;
-    td_err err = TD_ERR_INIT;
-    td_json *j = NULL;
-    snprintf(path, sizeof path, TD_TESTS_DIR "/golden/tiny/%s/golden.json", family);
-    if (td_file_read(path, 1 << 26, &text, &len, &err) || td_json_parse(text, len, &td_json_file_limits, &j, &err))
-        fail_msg("%s: %s", path, err.msg);
-    td_free(text);
-    return j;
-}
+#include "golden.h"
 
 static td_engine *engine_open(const char *family, int32_t step_tok, const char *isa)
 {
@@ -38,18 +24,6 @@ static td_engine *engine_open(const char *family, int32_t step_tok, const char *
     if (td_engine_open(&o, &e, &err) != TD_OK)
         fail_msg("%s: %s", family, err.msg);
     return e;
-}
-
-static int32_t ints(const td_json *arr, int32_t *out, int32_t cap)
-{
-    int32_t n = 0;
-    td_json_each(it, arr)
-    {
-        int64_t v;
-        assert_true(td_json_int(it, &v) && n < cap);
-        out[n++] = (int32_t)v;
-    }
-    return n;
 }
 
 /* Normalised mean squared error of all rows of a case. */
@@ -98,8 +72,9 @@ static void check_case(td_engine *e, const td_json *c, const char *family)
 {
     int32_t prompt[512], pos[16], want[64], got[64];
     int32_t V = td_engine_get_info(e)->vocab_count;
-    int32_t n = ints(td_json_get(c, "prompt"), prompt, 512), np = ints(td_json_get(c, "positions"), pos, 16);
-    int32_t ng = ints(td_json_get(c, "greedy"), want, 64);
+    int32_t n = golden_ints(td_json_get(c, "prompt"), prompt, 512);
+    int32_t np = golden_ints(td_json_get(c, "positions"), pos, 16);
+    int32_t ng = golden_ints(td_json_get(c, "greedy"), want, 64);
     float *logits = malloc((size_t)np * (size_t)V * sizeof *logits);
     td_err err = TD_ERR_INIT;
     if (td_logits(e, prompt, n, pos, np, logits, &err) != TD_OK)
@@ -116,7 +91,9 @@ static void check_case(td_engine *e, const td_json *c, const char *family)
 
 static void check_family(const char *family)
 {
-    td_json *g = golden_load(family);
+    char dir[64];
+    snprintf(dir, sizeof dir, "tiny/%s", family);
+    td_json *g = golden_load(dir, "golden.json");
     // Whole prompts, and chunks of 16 tokens with every kind of boundary.
     static const int32_t step_tok[] = {512, 16};
     for (int i = 0; i < 2; i++) {
