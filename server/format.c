@@ -34,6 +34,19 @@ void format_usage(td_buf *out, const gen_usage *u)
     sse_lit(out, "}}");
 }
 
+void format_choices(gen *g, td_buf *out, void (*write)(gen *g, td_buf *out, const gen_choice *c))
+{
+    gen_usage u = gen_get_usage(g);
+    sse_lit(out, ",\"choices\":[");
+    for (int32_t i = 0; i < g->choice_count; i++) {
+        if (i)
+            td_buf_char(out, ',');
+        write(g, out, &g->choices[i]);
+    }
+    sse_lit(out, "],\"usage\":");
+    format_usage(out, &u);
+}
+
 void format_finish(td_buf *out, const gen_choice *c)
 {
     static const char *const names[] = {"null", "\"stop\"", "\"length\"", "\"abort\"", "\"error\""};

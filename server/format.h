@@ -7,6 +7,8 @@
 /* {"id":"PREFIX…","object":"OBJECT","created":…,"model":…,"system_fingerprint":… — left open */
 void format_open(gen *g, td_buf *out, const char *id_prefix, const char *object);
 void format_usage(td_buf *out, const gen_usage *u);        // {"prompt_tokens":…}
+/* ,"choices":[…],"usage":{…} of a whole answer; write gives one choice's object. */
+void format_choices(gen *g, td_buf *out, void (*write)(gen *g, td_buf *out, const gen_choice *c));
 void format_finish(td_buf *out, const gen_choice *c);      // ,"finish_reason":…,"stop_reason":…
 void format_chunk_end(gen *g, const gen_choice *c);        // usage when asked for in every chunk, then the end
 void format_usage_chunk(gen *g);                           // an event with no choices, but the usage

@@ -128,16 +128,8 @@ static void write_choice(gen *g, td_buf *out, const gen_choice *c)
 
 static void whole(gen *g, td_buf *out)
 {
-    gen_usage u = gen_get_usage(g);
     format_open(g, out, "cmpl-", "text_completion");
-    sse_lit(out, ",\"choices\":[");
-    for (int32_t i = 0; i < g->choice_count; i++) {
-        if (i)
-            td_buf_char(out, ',');
-        write_choice(g, out, &g->choices[i]);
-    }
-    sse_lit(out, "],\"usage\":");
-    format_usage(out, &u);
+    format_choices(g, out, write_choice);
     td_buf_char(out, '}');
 }
 
