@@ -33,7 +33,8 @@
     X(E_CANCELED, -18, 499, 1, "canceled")                                 \
     X(E_INTERNAL, -19, 500, 70, "internal error")                          \
     X(E_UNAVAILABLE, -20, 503, 1, "unavailable")                           \
-    X(E_DEADLINE, -21, 504, 1, "deadline passed")
+    X(E_DEADLINE, -21, 504, 1, "deadline passed")                          \
+    X(E_FAULT, -22, 503, 70, "the engine failed")
 
 typedef enum td_rc {
 #define X(name, code, http, exit, text) TD_##name = code,

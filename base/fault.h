@@ -8,7 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum td_fault_kind { TD_FAULT_ALLOC, TD_FAULT_READ, TD_FAULT_WRITE, TD_FAULT_KINDS } td_fault_kind;
+typedef enum td_fault_kind {
+    TD_FAULT_ALLOC, TD_FAULT_READ, TD_FAULT_WRITE,
+    TD_FAULT_DEVICE, // a step on the device: it is lost
+    TD_FAULT_KINDS
+} td_fault_kind;
 
 bool td_fault_hit(td_fault_kind kind); // true: the caller must fail now
 void td_fault_arm(td_fault_kind kind, uint64_t nth, bool sticky); // nth 0 disarms

@@ -85,6 +85,7 @@
 #define TD_HTTP_CHUNK_EXT_BYTES_MAX 128    // extensions of one chunk of a chunked body
 #define TD_HTTP_SHUTDOWN_SECONDS 45
 #define TD_HTTP_HEALTH_STALL_SECONDS 60
+#define TD_HTTP_WATCHDOG_STALLS 5          // the process ends after so many times health_stall without progress
 #define TD_HTTP_WORKERS 2
 #define TD_API_KEYS_MAX 1024
 #define TD_API_KEY_BYTES_MAX 1024

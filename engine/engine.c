@@ -218,6 +218,7 @@ void td_engine_close(td_engine *e)
 const td_engine_info *td_engine_get_info(const td_engine *e) { return &e->info; }
 void td_engine_drain(td_engine *e) { atomic_store(&e->draining, true); }
 bool td_engine_idle(td_engine *e) { return atomic_load(&e->live) == 0; }
+const char *td_engine_fault(td_engine *e) { return atomic_load(&e->fault); }
 
 uint64_t td_engine_stall_ns(td_engine *e)
 {

@@ -56,6 +56,7 @@ struct td_engine {
     atomic_int step_cancel;    // the running step's cancel word: set when step_open reaches 0
     atomic_ullong order;       // arrivals
     atomic_ullong step_ns;     // when the loop last advanced
+    _Atomic(const char *) fault; // why no step can be computed any more; set once, by the engine thread
 };
 
 /* plan.c: how much memory what gets; opens the pool and reserves the step's memory. */
@@ -67,5 +68,7 @@ void engine_step(td_engine *e);
 void *engine_thread(void *engine);
 td_rc engine_submit(td_engine *e, td_request *r, td_err *err);
 void engine_cancel(td_engine *e, td_request *r);
+/* Whether the device is lost, by now or already before. Engine thread. */
+bool engine_faulty(td_engine *e);
 
 #endif

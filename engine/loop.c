@@ -4,6 +4,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
 #include "engine/emit.h"
 
 #include <time.h>
@@ -12,10 +14,14 @@ td_rc engine_submit(td_engine *e, td_request *r, td_err *err)
 {
     if (atomic_load(&e->draining))
         return td_fail(err, TD_E_UNAVAILABLE, "the server is draining and takes no new requests");
+    if (atomic_load(&e->fault))
+        return td_fail(err, TD_E_FAULT, "the engine has failed: %s", atomic_load(&e->fault));
     if (atomic_fetch_add(&e->queued, 1) >= e->info.max_num_queued + e->info.max_num_seqs) {
         atomic_fetch_sub(&e->queued, 1);
         return td_fail(err, TD_E_BUSY, "the queue of %d requests is full; try again later", e->info.max_num_queued);
     }
+    if (td_engine_idle(e))
+        atomic_store(&e->step_ns, td_now_ns()); // the time without work is no time without progress
     atomic_fetch_add(&e->live, 1);
     atomic_fetch_add(&r->refs, 1); // the engine's
     pthread_mutex_lock(&e->lock);
@@ -102,14 +108,36 @@ static bool wait_for_work(td_engine *e, bool briefly)
     return go_on;
 }
 
-static void end_all(td_engine *e)
+static void end_all(td_engine *e, td_rc rc, const char *message)
 {
     take_inbox(e);
     while (e->sched.running.head)
-        emit_end(e, e->sched.running.head->req, TD_E_CANCELED, "the engine was closed");
+        emit_end(e, e->sched.running.head->req, rc, message);
     while (e->sched.waiting.head)
-        emit_end(e, e->sched.waiting.head->req, TD_E_CANCELED, "the engine was closed");
-    emit_flush(e);
+        emit_end(e, e->sched.waiting.head->req, rc, message);
+}
+
+bool engine_faulty(td_engine *e)
+{
+    if (atomic_load(&e->fault))
+        return true;
+    const char *why = e->dev->ops->fault ? e->dev->ops->fault(e->dev) : NULL;
+    if (!why && td_fault_hit(TD_FAULT_DEVICE))
+        why = "a fault was asked for";
+    if (!why)
+        return false;
+    td_error("the device is lost, no request can be computed any more: %s", why);
+    atomic_store(&e->fault, why);
+    return true;
+}
+
+static void step(td_engine *e)
+{
+    if (!atomic_load(&e->fault))
+        engine_step(e);
+    const char *fault = atomic_load(&e->fault);
+    if (fault)
+        end_all(e, TD_E_FAULT, fault);
 }
 
 void *engine_thread(void *engine)
@@ -123,11 +151,12 @@ void *engine_thread(void *engine)
         sched_form(&e->sched);
         stuck = e->sched.plan_count == 0 && sched_busy(&e->sched);
         if (e->sched.plan_count)
-            engine_step(e);
+            step(e);
         note_gauges(e);
         emit_flush(e);
     }
-    end_all(e);
+    end_all(e, TD_E_CANCELED, "the engine was closed");
+    emit_flush(e);
     note_gauges(e);
     return NULL;
 }

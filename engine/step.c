@@ -41,7 +41,8 @@ static void rows_flush(td_engine *e, row_set *set)
                           .row_count = set->count, .rows = set->rows, .out = set->out, .slots = e->batch.slots,
                           .scratch = e->sample_scratch};
     e->dev->ops->sample(e->dev, &a);
-    for (int32_t i = 0; i < set->count; i++) {
+    int32_t count = engine_faulty(e) ? 0 : set->count; // what a lost device wrote is nobody's answer
+    for (int32_t i = 0; i < count; i++) {
         row_use *u = &set->use[i];
         if (u->seq->req->ended)
             continue;
@@ -114,7 +115,7 @@ static void sample_slice(td_engine *e, int32_t first, int32_t count)
             draw(e, &set, s->seq, i, s->seq->slot0);
             draw_others(e, &set, s->seq, i);
         }
-        if (s->score && !s->seq->req->ended)
+        if (s->score && !s->seq->req->ended && !engine_faulty(e))
             score(e, s->seq->req, i);
     }
     rows_flush(e, &set);
@@ -191,7 +192,8 @@ void engine_step(td_engine *e)
     int32_t tok_count = b->tok_count, row_count = b->row_count;
     b->cancel = &e->step_cancel;
     step_open(e);
-    bool whole = model_forward(e->model, &e->step, b, e->kv_layers, kv_pool_geometry(e->pool)->layer_group);
+    bool whole = model_forward(e->model, &e->step, b, e->kv_layers, kv_pool_geometry(e->pool)->layer_group) &&
+                 !engine_faulty(e);
     for (int32_t i = 0; i < e->sched.plan_count; i++) {
         atomic_store(&e->sched.plan[i]->req->in_step, false);
         if (whole)

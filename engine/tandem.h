@@ -52,6 +52,9 @@ TD_API void td_engine_drain(td_engine *e);
 TD_API bool td_engine_idle(td_engine *e); // nothing running, nothing waiting
 /* Nanoseconds since the step loop last advanced while there was work; 0 when idle. */
 TD_API uint64_t td_engine_stall_ns(td_engine *e);
+/* Why the engine will never step again (its device is lost), or NULL. Its requests end and new ones fail with
+ * TD_E_FAULT; only another process helps. */
+TD_API const char *td_engine_fault(td_engine *e);
 
 typedef struct td_engine_info { // constant after open; strings live as long as the engine
     const char *model_path, *architecture, *device, *numerics_id, *kv_dtype, *chat_template, *chat_template_origin;

@@ -206,6 +206,10 @@ typedef struct kern_ops {
     size_t (*sample_scratch_bytes)(kern_dev *dev, int32_t row_max, int32_t vocab);
     void (*sample)(kern_dev *dev, const kern_sample_args *a);
 
+    /* Why the device can compute no more, or NULL: asked after a step's work and before its results are believed. The
+     * entry is NULL where that cannot happen. */
+    const char *(*fault)(kern_dev *dev);
+
     void (*close)(kern_dev *dev);
 } kern_ops;
 

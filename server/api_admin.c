@@ -35,8 +35,8 @@ td_rc api_health(call *c, td_err *err)
     (void)err;
     if (!s->engine)
         return loading(c);
-    if (stalled(s))
-        return say(c, 503, "stalled");
+    if (td_engine_fault(s->engine) || stalled(s))
+        return say(c, 503, td_engine_fault(s->engine) ? "failed" : "stalled");
     return say(c, 200, s->phase == SERVER_SERVING ? "ok" : "draining");
 }
 

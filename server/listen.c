@@ -131,3 +131,13 @@ int listen_accept(int fd, char *peer, size_t peer_cap)
     name_peer(&a, peer, peer_cap);
     return c;
 }
+
+const char *listen_name(int fd, char *out, size_t cap)
+{
+    struct sockaddr_storage a = {.ss_family = AF_UNIX};
+    socklen_t len = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &len))
+        a.ss_family = AF_UNIX;
+    name_peer(&a, out, cap);
+    return out;
+}

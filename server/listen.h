@@ -14,4 +14,7 @@ td_rc listen_unix(const char *path, int *fd, td_err *err);
 /* The next client, with its address as text; -1 and errno otherwise. */
 int listen_accept(int fd, char *peer, size_t peer_cap);
 
+/* The address listened on, "127.0.0.1:8000" or "[::1]:8000". */
+const char *listen_name(int fd, char *out, size_t cap);
+
 #endif

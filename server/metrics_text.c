@@ -158,8 +158,11 @@ static void build_info(writer *w, const metrics_source *src)
     label_value(w->out, src->version);
     td_buf_str(w->out, "\",commit=\"");
     label_value(w->out, src->commit);
+    const char *device = src->info ? src->info->device : "", *isa = strchr(device, '-'); // "cpu-avx2"
     td_buf_str(w->out, "\",device=\"");
-    label_value(w->out, src->info ? src->info->device : "");
+    td_buf_add(w->out, device, isa ? (size_t)(isa - device) : strlen(device));
+    td_buf_str(w->out, "\",isa=\"");
+    label_value(w->out, isa ? isa + 1 : "");
     td_buf_str(w->out, "\",numerics=\"");
     label_value(w->out, src->info ? src->info->numerics_id : "");
     td_buf_str(w->out, "\"} 1\n");

@@ -15,13 +15,15 @@
 #include "server/state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { ACCEPTS_PER_ROUND = 64, STOP_SECONDS = 1, ACCEPT_PAUSE_MS = 100 };
+enum { ACCEPTS_PER_ROUND = 64, STOP_SECONDS = 1, ACCEPT_PAUSE_MS = 100, IDLE_POLL_MS = 5 };
 
 static uint64_t in_seconds(double s) { return td_now_ns() + (uint64_t)(s * (double)TD_NS_PER_S); }
 
@@ -99,7 +101,7 @@ static void begin_drain(server *s)
     loop_at(&s->loop, s->phase_end_ns);
 }
 
-static void begin_stop(server *s)
+static void begin_stop(server *s, td_rc rc, const char *why)
 {
     if (s->phase >= SERVER_STOPPING)
         return;
@@ -111,8 +113,49 @@ static void begin_stop(server *s)
     stop_listening(s);
     for (call *c = s->calls, *next; c; c = next) {
         next = c->next;
-        call_abort(c, TD_E_UNAVAILABLE, "the server is shutting down");
+        call_abort(c, rc, why);
     }
+}
+
+static void stop(server *s) { begin_stop(s, TD_E_UNAVAILABLE, "the server is shutting down"); }
+
+/* ------------------------------------------------------------------ an engine beyond help */
+
+static void give_up(server *s, const char *what)
+{
+    td_metrics m;
+    td_engine_metrics(s->engine, &m);
+    td_fail(&s->fault, TD_E_FAULT,
+            "%s, with %lld requests running and %lld waiting; the process has to be started again", what,
+            (long long)m.running, (long long)m.waiting);
+    td_error("%s", s->fault.msg);
+    begin_stop(s, TD_E_FAULT, "the engine of this server has failed; send the request to another one");
+}
+
+static void watch(server *s, uint64_t now)
+{
+    char what[96];
+    const char *fault = td_engine_fault(s->engine);
+    uint64_t stall_ns = td_engine_stall_ns(s->engine);
+    if (s->fault.rc)
+        return;
+    if (fault) {
+        snprintf(what, sizeof what, "the engine lost its device: %.60s", fault);
+        give_up(s, what);
+    } else if (watchdog_look(&s->watchdog, now, !td_engine_idle(s->engine), stall_ns)) {
+        snprintf(what, sizeof what, "the engine has stood still for %.3g s", (double)stall_ns / (double)TD_NS_PER_S);
+        give_up(s, what);
+    }
+    loop_at(&s->loop, s->watchdog.next_ns);
+}
+
+/* At the end: an engine that is only slow gets the time after which /health would have called it stalled. */
+static bool engine_ends(server *s)
+{
+    uint64_t end = in_seconds(s->opts.health_stall_s);
+    while (!td_engine_idle(s->engine) && td_now_ns() < end)
+        nanosleep(&(struct timespec){.tv_nsec = IDLE_POLL_MS * 1000000}, NULL);
+    return td_engine_idle(s->engine);
 }
 
 static bool everything_sent(server *s)
@@ -123,6 +166,18 @@ static bool everything_sent(server *s)
         all = conn_all_sent(c) && all;
     }
     return all;
+}
+
+/* Where it listens, in the form that a client is given. */
+static const char *address(const server *s, char *out, size_t cap)
+{
+    char name[96];
+    if (s->opts.uds)
+        snprintf(out, cap, "unix:%s", s->opts.uds);
+    else
+        snprintf(out, cap, "http%s://%s", s->opts.ssl_certfile ? "s" : "",
+                 listen_name(s->listen_fd.fd, name, sizeof name));
+    return out;
 }
 
 static void take_model(server *s)
@@ -136,10 +191,12 @@ static void take_model(server *s)
     }
     s->engine = engine;
     s->info = td_engine_get_info(engine);
+    watchdog_init(&s->watchdog, s->opts.health_stall_s * TD_HTTP_WATCHDOG_STALLS);
     s->phase = SERVER_SERVING;
     if (s->opts.progress)
         s->opts.progress(s->opts.progress_ctx, 1);
-    td_info("serving %s", server_model_name(s));
+    char where[128];
+    td_info("serving %s on %s", server_model_name(s), address(s, where, sizeof where));
 }
 
 static void take_signals(server *s)
@@ -147,7 +204,7 @@ static void take_signals(server *s)
     if (atomic_exchange(&s->want_drain, false))
         begin_drain(s);
     if (atomic_exchange(&s->want_stop, false))
-        begin_stop(s);
+        stop(s);
     if (atomic_exchange(&s->want_reload, false))
         reload_now(s);
 }
@@ -158,6 +215,8 @@ static void turn(void *ctx)
     take_model(s);
     take_signals(s);
     http_run(s);
+    if (s->engine && (td_engine_fault(s->engine) || (!s->watchdog.next_ns && !td_engine_idle(s->engine))))
+        watch(s, td_now_ns());
     if (s->phase >= SERVER_DRAINING && s->call_count == 0 && everything_sent(s))
         s->loop.quit = true;
     conn_reap(s);
@@ -181,10 +240,13 @@ static void tick(void *ctx, uint64_t now)
     }
     loop_at(&s->loop, s->accept_again_ns);
     reload_tick(s, now);
+    if (s->watchdog.next_ns && now >= s->watchdog.next_ns)
+        watch(s, now);
+    loop_at(&s->loop, s->watchdog.next_ns);
     if (s->phase >= SERVER_DRAINING && now >= s->phase_end_ns) {
         if (s->phase == SERVER_STOPPING)
             s->loop.quit = true;
-        begin_stop(s);
+        stop(s);
     } else if (s->phase >= SERVER_DRAINING) {
         loop_at(&s->loop, s->phase_end_ns);
     }
@@ -336,13 +398,16 @@ td_rc server_run(server *s, td_err *err)
     close_connections(s);
     loader_leave(s->loader);
     s->loader = NULL;
-    if (s->engine)
+    if (s->engine && !s->fault.rc && !engine_ends(s))
+        give_up(s, "the engine stands still and does not end");
+    if (s->engine && !s->fault.rc)
         td_engine_close(s->engine);
     s->engine = NULL;
-    if (!rc && s->load_err.rc) {
+    const td_err *why = s->load_err.rc ? &s->load_err : &s->fault;
+    if (!rc && why->rc) {
         if (err)
-            *err = s->load_err;
-        rc = s->load_err.rc;
+            *err = *why;
+        rc = why->rc;
     }
     return rc;
 }

@@ -38,7 +38,8 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
     bool ssl_refresh;              // load them again when the files change, not only by server_reload()
 
     double shutdown_timeout_s;     // 0 = 45: what runs when draining begins may go on for that long; < 0: not at all
-    double health_stall_s;         // 0 = 60: work queued, but no step for that long makes /health 503
+    double health_stall_s;         // 0 = 60: work queued, but no step for that long makes /health 503; after
+                                   // TD_HTTP_WATCHDOG_STALLS times that the run ends with TD_E_FAULT
     double stream_stall_s;         // 0 = TD_HTTP_STALL_SECONDS
     double header_timeout_s;       // 0 = TD_HTTP_HEADER_SECONDS
     double body_timeout_s;         // 0 = TD_HTTP_BODY_SECONDS
@@ -59,7 +60,8 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
  */
 td_rc server_open(const server_opts *opts, server **out, td_err *err);
 /* Loads, serves, drains, closes the engine. TD_OK after a drain or stop; otherwise why the model could not be loaded.
- */
+ * TD_E_FAULT: the engine stands still or lost its device. It was left as it is, its threads with it: the process should
+ * end without tidying up. */
 td_rc server_run(server *s, td_err *err);
 /* After run has returned, and after the signal handlers that know of it were taken back. NULL is fine. */
 void server_close(server *s);

@@ -7,6 +7,7 @@
 #include "server/loader.h"
 #include "server/loop.h"
 #include "server/server.h"
+#include "server/watchdog.h"
 #include "server/work.h"
 
 #include <microhttpd.h>
@@ -52,6 +53,8 @@ struct server {
     td_engine *engine;            // NULL until it is loaded
     const td_engine_info *info;
     td_err load_err;              // why it could not be
+    watchdog watchdog;
+    td_err fault;                 // why the engine is beyond help
     const char *base_name;        // of the model: its default served name
 
     atomic_bool want_drain, want_stop, want_reload; // from signal handlers

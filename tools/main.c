@@ -171,5 +171,7 @@ int main(int argc, char **argv)
     if (!rc)
         return status;
     fprintf(stderr, "tandem: %s\n", err.msg[0] ? err.msg : td_rc_text(rc));
+    if (rc == TD_E_FAULT) // a thread may still stand in the device: nothing may be torn down around it
+        _exit(td_rc_exit(rc));
     return td_rc_exit(rc);
 }

@@ -45,7 +45,8 @@ static void fill(const flags *f, server_opts *o)
     o->ssl_keyfile = flags_str(f, "ssl-keyfile");
     o->ssl_ca_certs = flags_str(f, "ssl-ca-certs");
     o->ssl_refresh = flags_bool(f, "enable-ssl-refresh");
-    o->shutdown_timeout_s = (double)flags_int(f, "shutdown-timeout");
+    int64_t shutdown_s = flags_int(f, "shutdown-timeout");
+    o->shutdown_timeout_s = shutdown_s ? (double)shutdown_s : -1; // to the server 0 means its default
     o->health_stall_s = (double)flags_int(f, "health-stall");
     o->no_access_log_path_count = (int32_t)flags_list(f, "disable-access-log-for-endpoints", &names);
     o->no_access_log_paths = names;

@@ -196,9 +196,9 @@ static const flags_def defs[] = {
     {"disable-access-log-for-endpoints", FLAG_LIST, NULL, V(SERVE), "PATHS", .traits = FLAG_SPLIT, .group = G_HTTP,
      .help = "No log line for these paths."},
     {"shutdown-timeout", FLAG_INT, "45", V(SERVE), "S", .max = 86400, .group = G_HTTP,
-     .help = "Seconds for running requests after SIGTERM."},
+     .help = "Seconds for running requests after SIGTERM; 0: they are cut off at once."},
     {"health-stall", FLAG_INT, "60", V(SERVE), "S", .min = 1, .max = 86400, .group = G_HTTP,
-     .help = "Seconds without progress before /health is 503."},
+     .help = "Seconds without progress before /health is 503; after five times that the process ends with 70."},
 
     /* ---- several ranks ---- */
     {"role", FLAG_ENUM, "both", V(SERVE), .choices = "both", .group = G_PARALLEL,

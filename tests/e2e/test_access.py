@@ -120,6 +120,7 @@ def test_unix_socket(start, tmp_path):
     path = str(tmp_path / "s.sock")
     s = start(uds=path)
     assert ask(s, "GET", "/v1/models").status == 200
+    assert f" on unix:{path}\n" in s.logged()
     second = start(uds=path, ready=False)
     assert second.process.wait(10) == 5
     s.process.kill()

@@ -68,7 +68,7 @@ def test_sigterm_while_loading(start):
 
 @pytest.mark.fake
 def test_probes_while_stalled(start):
-    s = start("--health-stall", "0.3")
+    s = start("--health-stall", "1")
     c = s.raw().request("POST", "/v1/completions", {**LONG, "prompt": "!!stall 2500\n"})
     begin = time.monotonic()
     statuses = set()
@@ -82,6 +82,47 @@ def test_probes_while_stalled(start):
     assert statuses == {200, 503}
     s.wait_no_blocks_held(2)
     assert s.raw().get("/health").status == 200
+
+
+@pytest.mark.fake
+def test_a_stalled_engine_ends_the_process(start):
+    """Five times --health-stall without a step: clients hear of it, and the exit status says that a restart is due."""
+    s = start("--health-stall", "0.2")
+    c = stream(s)
+    waiting = s.raw().request("POST", "/v1/completions", {**LONG, "prompt": "!!stall 3600000\n"})
+    refused = waiting.answer()
+    assert refused.status == 503 and "engine" in refused.error["message"]
+    while c._more():
+        pass
+    assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
+    assert s.process.wait(10) == 70
+    lines = [x for x in s.logged().splitlines() if " error " in x]
+    assert len(lines) == 1 and "stood still" in lines[0] and " requests running and " in lines[0], s.logged()
+
+
+@pytest.mark.fake
+def test_a_lost_device_ends_the_process(start):
+    s = start()
+    c = stream(s)
+    assert s.raw().post("/v1/completions", {**LONG, "prompt": "!!fault"}).status == 503
+    while c._more():
+        pass
+    assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
+    assert s.process.wait(10) == 70
+    assert "lost its device" in s.logged()
+
+
+@pytest.mark.fake
+def test_sigterm_while_stalled(start):
+    s = start("--health-stall", "1", "--shutdown-timeout", "0")
+    waiting = s.raw().request("POST", "/v1/completions", {**LONG, "prompt": "!!stall 3600000\n"})
+    while s.metrics()["tandem_requests_open"] < 1:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    s.signal(signal.SIGTERM)
+    assert waiting.answer().status == 503
+    assert s.process.wait(10) == 70
+    assert "stands still" in s.logged()
 
 
 @pytest.mark.both
@@ -124,6 +165,17 @@ def test_shutdown_timeout_cuts_off(start):
 
 
 @pytest.mark.both
+def test_shutdown_timeout_zero(start):
+    s = start("--shutdown-timeout", "0")
+    c = stream(s)
+    s.signal(signal.SIGTERM)
+    while c._more():
+        pass
+    assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
+    assert s.process.wait(5) == 0
+
+
+@pytest.mark.both
 def test_second_signal_stops_now(start):
     s = start()
     c = stream(s)
@@ -145,6 +197,7 @@ def test_port_in_use(start):
     other = start("--port", str(s.port), ready=False)
     assert other.process.wait(10) == 5
     assert str(s.port) in other.logged()
+    assert f" on http://127.0.0.1:{s.port}\n" in s.logged()
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half-close"])
@@ -381,6 +434,9 @@ def test_metrics_fit_prometheus(server):
         )  # one series: the first is the one that is read
     info = families["vllm:cache_config_info"].samples[0].labels
     assert int(info["block_size"]) > 0 and int(info["num_gpu_blocks"]) > 0
+    build = families["tandem_build_info"].samples[0].labels
+    assert build["device"] == "cpu" and build["version"] and build["commit"] and build["numerics"]
+    assert build["isa"] in ("ref", "avx2", "avx512", "avx512vnni")
     for f in families.values():
         assert f.documentation and f.type != "unknown", f.name
         assert all("model_name" in x.labels for x in f.samples), f.name

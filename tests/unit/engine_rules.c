@@ -457,6 +457,45 @@ static void torture(void **state)
     td_engine_close(e);
 }
 
+/* The device is lost at the first look, the second, … until a run is over before it happens: no token that came before
+ * is wrong, no block is kept, and nothing is taken in any more. */
+static void device_lost(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 3, TOKENS = 4 };
+    int32_t ids[40];
+    prompt_of(ids, 40, 12);
+    static answer want, a;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_request_opts o = request_of(ids, 40, TOKENS);
+    run(e, &o, &want);
+    td_engine_close(e);
+    uint64_t lost = 1;
+    for (uint64_t n = 1; lost; n++) {
+        td_request *r[REQUESTS];
+        td_err err = TD_ERR_INIT;
+        e = open_tiny((td_engine_opts){.max_num_batched_tokens = 32, .max_num_seqs = 2});
+        assert_null(td_engine_fault(e));
+        for (int i = 0; i < REQUESTS; i++)
+            assert_int_equal(td_request_submit(e, &o, &r[i], &err), TD_OK);
+        td_fault_arm(TD_FAULT_DEVICE, n, false);
+        for (int i = 0; i < REQUESTS; i++) {
+            take(r[i], &a);
+            assert_true(a.rc == TD_E_FAULT || (a.rc == TD_OK && a.count[0] == TOKENS));
+            assert_memory_equal(a.ids[0], want.ids[0], (size_t)a.count[0] * sizeof(int32_t));
+        }
+        lost = td_fault_count(TD_FAULT_DEVICE);
+        td_fault_arm(TD_FAULT_DEVICE, 0, false);
+        check_idle(e);
+        assert_int_equal(td_request_submit(e, &o, &r[0], &err), lost ? TD_E_FAULT : TD_OK);
+        if (lost)
+            assert_non_null(td_engine_fault(e));
+        else
+            take(r[0], &a);
+        td_engine_close(e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(choices_and_seeds),
@@ -467,6 +506,7 @@ int main(void)
                                        cmocka_unit_test(refuses),
                                        cmocka_unit_test(cancels),
                                        cmocka_unit_test(queue_deadline_drain),
-                                       cmocka_unit_test(torture)};
+                                       cmocka_unit_test(torture),
+                                       cmocka_unit_test(device_lost)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

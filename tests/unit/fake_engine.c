@@ -39,7 +39,7 @@ typedef struct fake_choice {
 struct td_request {
     td_engine *e;
     td_request *prev, *next; // running or waiting
-    bool running, ended, cancelled, prompt_told, news;
+    bool running, ended, cancelled, prompt_told, news, lost;
     uint64_t arrived_ns, deadline_ns, started_ns, last_ns;
     int32_t *prompt;
     int32_t prompt_count, cached, output, blocks, fail_after;
@@ -67,7 +67,8 @@ struct td_engine {
     pthread_mutex_t lock;
     pthread_cond_t work;
     pthread_t thread;
-    bool quit, drain;
+    bool quit, drain, stuck;
+    const char *fault;
     int64_t load_ms, step_us, stall_ms;
     td_request *running, *waiting, *waiting_last;
     uint64_t cache[CACHE_MAX]; // hashes of cached blocks, oldest first
@@ -145,7 +146,7 @@ td_rc td_engine_open(const td_engine_opts *o, td_engine **out, td_err *err)
         return td_fail(err, TD_E_NOMEM, "not enough memory");
     e->step_us = setting(model, "step_us", 1000);
     e->info = (td_engine_info){
-        .model_path = model, .architecture = "fake", .device = "cpu", .numerics_id = "fake1", .kv_dtype = "float32",
+        .model_path = model, .architecture = "fake", .device = "cpu-ref", .numerics_id = "fake1", .kv_dtype = "float32",
         .chat_template = "", .chat_template_origin = "built in", .weight_types = "F32",
         .max_model_len = o->max_model_len ? o->max_model_len : (int32_t)setting(model, "len", 4096),
         .vocab_count = FAKE_VOCAB, .hidden = 1, .layer_count = 1, .threads = 1,
@@ -187,7 +188,7 @@ void td_engine_drain(td_engine *e)
 bool td_engine_idle(td_engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    bool idle = !e->running && !e->waiting;
+    bool idle = !e->running && !e->waiting && !e->stuck;
     pthread_mutex_unlock(&e->lock);
     return idle;
 }
@@ -195,9 +196,17 @@ bool td_engine_idle(td_engine *e)
 uint64_t td_engine_stall_ns(td_engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    uint64_t ns = e->running || e->waiting ? td_now_ns() - e->stepped_ns : 0;
+    uint64_t ns = e->running || e->waiting || e->stuck ? td_now_ns() - e->stepped_ns : 0;
     pthread_mutex_unlock(&e->lock);
     return ns;
+}
+
+const char *td_engine_fault(td_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    const char *fault = e->fault;
+    pthread_mutex_unlock(&e->lock);
+    return fault;
 }
 
 const td_engine_info *td_engine_get_info(const td_engine *e) { return &e->info; }
@@ -247,6 +256,7 @@ static void read_script(td_request *r)
     r->fail_after = (int32_t)directive(t, "!!fail ", -1);
     int64_t stall = directive(t, "!!stall ", 0);
     r->e->stall_ms = stall ? stall : r->e->stall_ms;
+    r->lost = strstr(t, "!!fault") != NULL;
     td_buf_free(&text);
 }
 
@@ -301,8 +311,10 @@ td_rc td_request_submit(td_engine *e, const td_request_opts *o, td_request **out
         return td_fail_param(err, TD_E_INPUT, "prompt", "the prompt must have 1 to %d tokens",
                              (int)e->info.max_model_len - 1);
     pthread_mutex_lock(&e->lock);
-    bool full = e->m.waiting >= e->info.max_num_queued, drain = e->drain;
+    bool full = e->m.waiting >= e->info.max_num_queued, drain = e->drain, fault = e->fault;
     pthread_mutex_unlock(&e->lock);
+    if (fault)
+        return td_fail(err, TD_E_FAULT, "the fake device is lost");
     if (full || drain)
         return td_fail(err, full ? TD_E_BUSY : TD_E_UNAVAILABLE, full ? "the queue is full" : "the engine drains");
     td_request *r = fake_alloc(sizeof *r);
@@ -581,10 +593,26 @@ static void tell(td_request *r)
         r->notify(r->notify_ctx);
 }
 
+static void lose_device(td_engine *e)
+{
+    e->fault = "the script says so";
+    for (int i = 0; i < 2; i++)
+        for (td_request *r = i ? e->waiting : e->running, *next; r; r = next) {
+            next = r->next;
+            end_request(r, TD_E_FAULT, e->fault);
+            tell(r);
+        }
+}
+
 static void step(td_engine *e)
 {
     while (e->waiting && e->m.running < e->info.max_num_seqs)
         start_request(e->waiting);
+    for (td_request *r = e->running; r; r = r->next)
+        if (r->lost) {
+            lose_device(e);
+            break;
+        }
     for (td_request *r = e->running, *next; r; r = next) {
         next = r->next;
         request_step(r);
@@ -610,10 +638,12 @@ static void *step_loop(void *arg)
             continue;
         }
         int64_t us = e->step_us + e->stall_ms * 1000;
+        e->stuck = e->stall_ms > 0;
         e->stall_ms = 0;
         pthread_mutex_unlock(&e->lock);
         pause_us(us);
         pthread_mutex_lock(&e->lock);
+        e->stuck = false;
         step(e);
     }
     pthread_mutex_unlock(&e->lock);

@@ -6,6 +6,7 @@
  *   !!say TEXT        that text up to the end of the line, then EOS
  *   !!stall MS        the step loop stands still for so long when the request starts
  *   !!fail N          the request fails after N tokens
+ *   !!fault           the device is lost when the request starts
  * Blocks of 16 tokens are counted as the real engine counts them: free + cached + held = total. */
 #ifndef TD_TESTS_FAKE_ENGINE_H
 #define TD_TESTS_FAKE_ENGINE_H

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static server *running;
 static volatile sig_atomic_t terminated;
@@ -60,7 +61,7 @@ static bool take_number(server_opts *o, int flag, double v)
 {
     switch (flag) {
     case 'p': o->port = (uint16_t)v; return true;
-    case 's': o->shutdown_timeout_s = v; return true;
+    case 's': o->shutdown_timeout_s = v > 0 ? v : -1; return true; // as tools/serve.c
     case 'H': o->health_stall_s = v; return true;
     case 'S': o->stream_stall_s = v; return true;
     case 't': o->header_timeout_s = v; return true;
@@ -118,5 +119,7 @@ int main(int argc, char **argv)
     }
     if (rc)
         fprintf(stderr, "fake_server: %s\n", err.msg);
+    if (rc == TD_E_FAULT)
+        _exit(td_rc_exit(rc));
     return td_rc_exit(rc);
 }
