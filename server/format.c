@@ -89,3 +89,41 @@ void format_prompt_logprobs(gen *g, gen_prompt *p, const td_event *ev)
     if (ev->logprobs)
         logprobs_prompt(&p->logprobs, g->engine, ev->logprobs, ev->id_count);
 }
+
+static const char logprobs_open[] = ",\"logprobs\":{\"content\":[", logprobs_close[] = "],\"refusal\":null}";
+static const char logprobs_none[] = ",\"logprobs\":null";
+
+void format_event_logprobs(gen *g, const td_event *ev)
+{
+    if (!ev->logprobs) {
+        sse_lit(&g->out, logprobs_none);
+        return;
+    }
+    sse_lit(&g->out, logprobs_open);
+    logprobs_chat(&g->out, g->engine, ev->logprobs, ev->id_count);
+    sse_lit(&g->out, logprobs_close);
+}
+
+void format_collect_logprobs(gen *g, gen_choice *c, const td_event *ev)
+{
+    if (ev->logprobs)
+        logprobs_chat(&c->lp[0], g->engine, ev->logprobs, ev->id_count);
+}
+
+void format_choice_logprobs(gen *g, td_buf *out, const gen_choice *c)
+{
+    if (!g->params->sampling.logprobs) {
+        sse_lit(out, logprobs_none);
+        return;
+    }
+    sse_lit(out, logprobs_open);
+    td_buf_add(out, td_buf_cstr(&c->lp[0]), c->lp[0].len);
+    sse_lit(out, logprobs_close);
+}
+
+void format_prompt_end(td_buf *out, const gen_prompt *p)
+{
+    sse_lit(out, ",\"prompt_logprobs\":");
+    td_buf_str(out, p->logprobs.len ? p->logprobs.data : "null");
+    td_buf_char(out, '}');
+}

@@ -14,4 +14,10 @@ void format_chunk_end(gen *g, const gen_choice *c);        // usage when asked f
 void format_usage_chunk(gen *g);                           // an event with no choices, but the usage
 void format_prompt_logprobs(gen *g, gen_prompt *p, const td_event *ev);
 
+/* The log probabilities of chat and generate. */
+void format_event_logprobs(gen *g, const td_event *ev);    // ,"logprobs":{"content":[…],"refusal":null} or null
+void format_collect_logprobs(gen *g, gen_choice *c, const td_event *ev);
+void format_choice_logprobs(gen *g, td_buf *out, const gen_choice *c); // the same of all that was collected
+void format_prompt_end(td_buf *out, const gen_prompt *p);  // ,"prompt_logprobs":…}
+
 #endif

@@ -1,7 +1,6 @@
 /* POST /v1/chat/completions: chat.completion and chat.completion.chunk. */
 #include "server/call.h"
 #include "server/format.h"
-#include "server/logprobs.h"
 #include "server/sse.h"
 
 static void begin(gen *g)
@@ -39,14 +38,8 @@ static void event(gen *g, gen_choice *c, const td_event *ev)
         sse_lit(out, "\"content\":");
         td_buf_json_str(out, ev->text_len ? ev->text : "", ev->text_len);
     }
-    sse_lit(out, "},\"logprobs\":");
-    if (ev->logprobs) {
-        sse_lit(out, "{\"content\":[");
-        logprobs_chat(out, g->engine, ev->logprobs, ev->id_count);
-        sse_lit(out, "]}");
-    } else {
-        sse_lit(out, "null");
-    }
+    td_buf_char(out, '}');
+    format_event_logprobs(g, ev);
     if (c->done)
         format_finish(out, c);
     else
@@ -58,8 +51,7 @@ static void event(gen *g, gen_choice *c, const td_event *ev)
 static void collect(gen *g, gen_choice *c, const td_event *ev)
 {
     td_buf_add(&c->text, ev->text_len ? ev->text : "", ev->text_len);
-    if (ev->logprobs)
-        logprobs_chat(&c->lp[0], g->engine, ev->logprobs, ev->id_count);
+    format_collect_logprobs(g, c, ev);
 }
 
 static void write_choice(gen *g, td_buf *out, const gen_choice *c)
@@ -68,14 +60,8 @@ static void write_choice(gen *g, td_buf *out, const gen_choice *c)
     sse_int(out, c->index);
     sse_lit(out, ",\"message\":{\"role\":\"assistant\",\"content\":");
     td_buf_json_str(out, td_buf_cstr(&c->text), c->text.len);
-    sse_lit(out, ",\"refusal\":null},\"logprobs\":");
-    if (g->params->sampling.logprobs) {
-        sse_lit(out, "{\"content\":[");
-        td_buf_add(out, td_buf_cstr(&c->lp[0]), c->lp[0].len);
-        sse_lit(out, "],\"refusal\":null}");
-    } else {
-        sse_lit(out, "null");
-    }
+    sse_lit(out, ",\"refusal\":null}");
+    format_choice_logprobs(g, out, c);
     format_finish(out, c);
     td_buf_char(out, '}');
 }
@@ -84,10 +70,7 @@ static void whole(gen *g, td_buf *out)
 {
     format_open(g, out, "chatcmpl-", "chat.completion");
     format_choices(g, out, write_choice);
-    const td_buf *prompt = &g->prompts[0].logprobs;
-    sse_lit(out, ",\"prompt_logprobs\":");
-    td_buf_str(out, prompt->len ? prompt->data : "null");
-    td_buf_char(out, '}');
+    format_prompt_end(out, &g->prompts[0]);
 }
 
 const gen_format format_chat = {

@@ -120,10 +120,7 @@ static void write_choice(gen *g, td_buf *out, const gen_choice *c)
     else
         sse_lit(out, "null");
     format_finish(out, c);
-    const td_buf *prompt = &c->prompt->logprobs;
-    sse_lit(out, ",\"prompt_logprobs\":");
-    td_buf_str(out, prompt->len ? prompt->data : "null");
-    td_buf_char(out, '}');
+    format_prompt_end(out, c->prompt);
 }
 
 static void whole(gen *g, td_buf *out)

@@ -2,7 +2,6 @@
 #include "server/api_openai.h"
 #include "server/call.h"
 #include "server/format.h"
-#include "server/logprobs.h"
 #include "server/sse.h"
 
 #include <string.h>
@@ -22,18 +21,6 @@ static void begin(gen *g)
     sse_lit(&g->head, ",\"choices\":[{\"index\":");
 }
 
-static void logprobs(gen *g, td_buf *out, const td_event *ev)
-{
-    sse_lit(out, ",\"logprobs\":");
-    if (ev->logprobs) {
-        sse_lit(out, "{\"content\":[");
-        logprobs_chat(out, g->engine, ev->logprobs, ev->id_count);
-        sse_lit(out, "]}");
-    } else {
-        sse_lit(out, "null");
-    }
-}
-
 static void event(gen *g, gen_choice *c, const td_event *ev)
 {
     if (!ev->id_count && !c->done)
@@ -43,7 +30,7 @@ static void event(gen *g, gen_choice *c, const td_event *ev)
     sse_lit(&g->out, ",\"token_ids\":[");
     api_ids_json(&g->out, ev->ids, ev->id_count);
     td_buf_char(&g->out, ']');
-    logprobs(g, &g->out, ev);
+    format_event_logprobs(g, ev);
     format_finish(&g->out, c);
     sse_lit(&g->out, "}]");
     format_chunk_end(g, c);
@@ -54,8 +41,7 @@ static void collect(gen *g, gen_choice *c, const td_event *ev)
     if (c->ids.len && ev->id_count)
         td_buf_char(&c->ids, ',');
     api_ids_json(&c->ids, ev->ids, ev->id_count);
-    if (ev->logprobs)
-        logprobs_chat(&c->lp[0], g->engine, ev->logprobs, ev->id_count);
+    format_collect_logprobs(g, c, ev);
 }
 
 static void write_choice(gen *g, td_buf *out, const gen_choice *c)
@@ -64,14 +50,8 @@ static void write_choice(gen *g, td_buf *out, const gen_choice *c)
     sse_int(out, c->index);
     sse_lit(out, ",\"token_ids\":[");
     td_buf_add(out, td_buf_cstr(&c->ids), c->ids.len);
-    sse_lit(out, "],\"logprobs\":");
-    if (g->params->sampling.logprobs) {
-        sse_lit(out, "{\"content\":[");
-        td_buf_add(out, td_buf_cstr(&c->lp[0]), c->lp[0].len);
-        sse_lit(out, "]}");
-    } else {
-        sse_lit(out, "null");
-    }
+    td_buf_char(out, ']');
+    format_choice_logprobs(g, out, c);
     format_finish(out, c);
     td_buf_char(out, '}');
 }
@@ -80,10 +60,7 @@ static void whole(gen *g, td_buf *out)
 {
     open_object(g, out);
     format_choices(g, out, write_choice);
-    const td_buf *prompt = &g->prompts[0].logprobs;
-    sse_lit(out, ",\"prompt_logprobs\":");
-    td_buf_str(out, prompt->len ? prompt->data : "null");
-    td_buf_char(out, '}');
+    format_prompt_end(out, &g->prompts[0]);
 }
 
 const gen_format format_generate = {

@@ -209,36 +209,10 @@ static void widen_q8(const kv_group16 *g, const kv_group16 *ahead, int32_t D, fl
     }
 }
 
-static void widen(const kern_kv_layer *kv, const kv_group16 *g, const kv_group16 *ahead, float *k, float *v)
-{
-    int32_t n = KV_LANES * kv->head_dim;
-    if (kv->type == KV_BF16) {
-        widen_codes(KV_BF16, g->k, ahead->k, n, k);
-        widen_codes(KV_BF16, g->v, ahead->v, n, v);
-    } else if (kv->type == KV_F16) {
-        widen_codes(KV_F16, g->k, ahead->k, n, k);
-        widen_codes(KV_F16, g->v, ahead->v, n, v);
-    } else {
-        widen_q8(g, ahead, kv->head_dim, k, v);
-    }
-}
-
 static void widen_scales(const uint16_t *h, int32_t n, float *out)
 {
     for (int32_t i = 0; i < n; i += 16)
         _mm512_storeu_ps(out + i, f16_512(h + i));
 }
 
-void attention_avx512(const kern_attn_args *a, int64_t t0, int64_t t1)
-{
-    attn_work w;
-    for (int64_t t = t0; t < t1; t++)
-        attention_tile(a, t, &w);
-}
-
-void attn_merge_avx512(const kern_attn_args *a, int64_t t0, int64_t t1)
-{
-    attn_work w;
-    for (int64_t t = t0; t < t1; t++)
-        merge_tile(a, t, &w);
-}
+ATTN_LEVEL(avx512)

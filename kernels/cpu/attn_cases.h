@@ -45,4 +45,19 @@ static void add_values(int rows, const float *p, const attn_keys *keys, int32_t 
     table[keys->type][rows](p, keys, D, j0, j1, o);
 }
 
+/* The entry points of a level: tiles [t0, t1) of attention, or of the merge of what tiles left. */
+#define ATTN_LEVEL(isa)                                                          \
+    void attention_##isa(const kern_attn_args *a, int64_t t0, int64_t t1)        \
+    {                                                                            \
+        attn_work w;                                                             \
+        for (int64_t t = t0; t < t1; t++)                                        \
+            attention_tile(a, t, &w);                                            \
+    }                                                                            \
+    void attn_merge_##isa(const kern_attn_args *a, int64_t t0, int64_t t1)       \
+    {                                                                            \
+        attn_work w;                                                             \
+        for (int64_t t = t0; t < t1; t++)                                        \
+            merge_tile(a, t, &w);                                                \
+    }
+
 #endif

@@ -51,8 +51,10 @@ static void scale_row(float *o, int32_t D, float alpha);
 /* run = run * wa + o * wb as the merge of two chunks has it. */
 static void merge_row(float *run, float wa, const float *o, float wb, int32_t D);
 static void finish_row(const float *o, float l, int32_t D, float *out);
-/* 16 tokens of K and of V to floats, in the same order, fetching `ahead` meanwhile. */
-static void widen(const kern_kv_layer *kv, const kv_group16 *g, const kv_group16 *ahead, float *k, float *v);
+/* n codes of 16 tokens to floats, in the same order, fetching `ahead` meanwhile. */
+static inline void widen_codes(kern_kv_type type, const uint8_t *codes, const uint8_t *ahead, int32_t n, float *out);
+/* The same for K and V of q8_0, whose codes want their scales. */
+static void widen_q8(const kv_group16 *g, const kv_group16 *ahead, int32_t D, float *k, float *v);
 static void widen_scales(const uint16_t *h, int32_t n, float *out); // n a multiple of 16
 
 static void merge_state(float *run, float *run_m, float *run_l, const float *o, float m, float l, int32_t D)
@@ -116,6 +118,20 @@ static void fetch_scales(const kv_group16 *g, int32_t D)
 static kv_group16 group_ahead(const attn_pass *p, int32_t key, const kv_group16 *last)
 {
     return key <= p->w->pos[p->n - 1] ? attn_group_at(p->a, p->tile->row, key, p->tile->kv_head) : *last;
+}
+
+static void widen(const kern_kv_layer *kv, const kv_group16 *g, const kv_group16 *ahead, float *k, float *v)
+{
+    int32_t n = KV_LANES * kv->head_dim;
+    if (kv->type == KV_BF16) {
+        widen_codes(KV_BF16, g->k, ahead->k, n, k);
+        widen_codes(KV_BF16, g->v, ahead->v, n, v);
+    } else if (kv->type == KV_F16) {
+        widen_codes(KV_F16, g->k, ahead->k, n, k);
+        widen_codes(KV_F16, g->v, ahead->v, n, v);
+    } else {
+        widen_q8(g, ahead, kv->head_dim, k, v);
+    }
 }
 
 static void widen_keys(const attn_pass *p, int32_t base, int32_t g0, int32_t g1)
