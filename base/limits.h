@@ -54,6 +54,9 @@
 
 /* Engine. */
 #define TD_THREADS_MAX 512
+#define TD_MEMORY_MARGIN_BYTES (32ull << 20) // of a bound on memory, and a sixteenth of it: requests, answers, stacks
+#define TD_MEMORY_MARGIN_SHARE 16
+#define TD_MEMORY_ADMIT_PERCENT 95         // of --max-rss; beyond it new requests are turned away
 #define TD_SEQS_MAX 4096                   // requests in one step
 #define TD_BATCH_TOK_MAX 65536             // tokens in one step
 #define TD_CHOICES_MAX 16                  // n

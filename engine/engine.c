@@ -50,7 +50,8 @@ static td_rc open_model(td_engine *e, const char *dir, td_err *err)
                        .cpu_isa = e->opts.cpu_isa ? e->opts.cpu_isa : "auto", .threads = e->opts.threads};
     td_rc rc = kern_dev_open(&d, &e->dev, err);
     model_opts m = {.dev = e->dev, .comm = &comm_self, .g = e->gguf, .dir = dir, .load_format = e->opts.load_format,
-                    .seed = e->opts.seed, .progress = e->opts.progress, .progress_ctx = e->opts.progress_ctx};
+                    .seed = e->opts.seed, .max_rss = e->opts.max_rss, .progress = e->opts.progress,
+                    .progress_ctx = e->opts.progress_ctx};
     if (rc == TD_OK)
         rc = model_open(&m, &e->model, err);
     if (rc == TD_OK && dir)

@@ -5,40 +5,13 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define KV_BYTES_DEFAULT (4ull << 30)   // as much as other servers give a CPU's cache
 #define LOGIT_BYTES (32ull << 20)       // logits of a slice of sampled rows
 enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, STEP_TOK_MAX = 2048, ROWS_MAX = 64 };
-
-static uint64_t stream_number(const char *path)
-{
-    // Files under /proc and /sys say that they are empty, so they are read as streams.
-    FILE *f = fopen(path, "re");
-    unsigned long long v = 0;
-    if (f && fscanf(f, "%llu", &v) != 1)
-        v = 0;
-    if (f)
-        fclose(f);
-    return v;
-}
-
-static uint64_t mem_available(void)
-{
-    unsigned long long kb = 0;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1)
-            break;
-    if (f)
-        fclose(f);
-    uint64_t avail = kb ? (uint64_t)kb << 10 : 1ull << 30;
-    uint64_t limit = stream_number("/sys/fs/cgroup/memory.max"), used = stream_number("/sys/fs/cgroup/memory.current");
-    return limit > used ? TD_MIN(avail, limit - used) : avail;
-}
 
 static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
 {
@@ -76,7 +49,55 @@ static int32_t len_fitting(const kv_geometry *g, int64_t block_count, int32_t st
     return lo;
 }
 
-static td_rc plan_kv(td_engine *e, td_err *err)
+static void step_layout(td_engine *e, const kv_geometry *g, int32_t tok_max, int32_t len, td_carve *c)
+{
+    int32_t rows = e->info.max_num_seqs;
+    batch_layout(&e->batch, g, tok_max, rows, (len + g->block_tok - 1) / g->block_tok, c);
+    e->sched.plan = td_carve_take(c, (size_t)rows, sizeof *e->sched.plan);
+    model_step_layout(e->model, tok_max, tok_max, len, c, &e->step);
+    e->logits = td_carve_take(c, (size_t)e->logit_rows * (size_t)e->info.vocab_count, sizeof(float));
+    e->sample_scratch = td_carve_take(c, e->dev->ops->sample_scratch_bytes(e->dev, ROWS_MAX, e->info.vocab_count), 1);
+    e->kv_layers = td_carve_take(c, (size_t)e->info.layer_count, sizeof *e->kv_layers);
+}
+
+static uint64_t step_bytes(td_engine *e, const kv_geometry *g, int32_t len)
+{
+    td_carve count = {0};
+    step_layout(e, g, e->info.max_num_batched_tokens, len, &count);
+    return count.off;
+}
+
+/* What a bound on this process leaves for cache and steps together: all but a margin for what comes and goes. */
+static uint64_t bound_left(const td_memory *m)
+{
+    uint64_t margin = m->bound ? TD_MEMORY_MARGIN_BYTES + m->limit_bytes / TD_MEMORY_MARGIN_SHARE : 0;
+    return m->bound_bytes > margin ? m->bound_bytes - margin : 0;
+}
+
+/* Bytes for the cache. Where nobody named them: no more than others take, half of what the machine has free, and within
+ * a bound on the process what steps leave. Steps whose size is ours to choose shrink first: they may have half. */
+static td_rc cache_bytes(td_engine *e, const kv_geometry *g, int32_t len, bool step_given, uint64_t *out, td_err *err)
+{
+    td_memory m = td_memory_now(e->opts.max_rss, "");
+    uint64_t left = bound_left(&m), step = step_bytes(e, g, len);
+    while (!step_given && step > left / 2 && e->info.max_num_batched_tokens > STEP_TOK_MIN) {
+        e->info.max_num_batched_tokens /= 2;
+        step = step_bytes(e, g, len);
+    }
+    left -= TD_MIN(step, left);
+    *out = e->opts.kv_cache_memory;
+    if (!*out)
+        *out = TD_MIN(TD_MIN(KV_BYTES_DEFAULT, m.machine_bytes / 2), left);
+    if (*out <= left && left)
+        return TD_OK;
+    return td_fail_param(err, TD_E_NOMEM, "max-rss",
+                         "a KV cache of %llu MiB and steps of %llu MiB are more than %s of %llu MiB leaves beside the "
+                         "weights, %llu MiB; lower --kv-cache-memory, --max-num-seqs or --max-num-batched-tokens",
+                         (unsigned long long)(*out >> 20), (unsigned long long)(step >> 20), m.bound,
+                         (unsigned long long)(m.limit_bytes >> 20), (unsigned long long)(bound_left(&m) >> 20));
+}
+
+static td_rc plan_kv(td_engine *e, bool step_given, td_err *err)
 {
     const model_config *c = model_get_config(e->model);
     kern_kv_type type;
@@ -93,13 +114,15 @@ static td_rc plan_kv(td_engine *e, td_err *err)
     if (type == KV_Q8_0 && c->head_dim % 32)
         return td_fail_param(err, TD_E_UNSUPPORTED, "kv-cache-dtype",
                              "q8_0 needs a head dim that is a multiple of 32, not %d", c->head_dim);
-    int32_t len = e->opts.max_model_len ? e->opts.max_model_len : c->ctx_max, step = e->info.max_num_batched_tokens;
+    int32_t len = e->opts.max_model_len ? e->opts.max_model_len : c->ctx_max;
     if (len > c->ctx_max)
         return td_fail_param(err, TD_E_USAGE, "max-model-len", "%d tokens are beyond the model's context of %d", len,
                              c->ctx_max);
-    uint64_t block = kv_block_bytes(e->dev, &g), bytes = e->opts.kv_cache_memory;
-    if (!bytes)
-        bytes = TD_MIN(KV_BYTES_DEFAULT, mem_available() / 2);
+    uint64_t block = kv_block_bytes(e->dev, &g), bytes;
+    rc = cache_bytes(e, &g, len, step_given, &bytes, err);
+    if (rc != TD_OK)
+        return rc;
+    int32_t step = e->info.max_num_batched_tokens;
     int64_t count = (int64_t)TD_MIN(bytes / block, (uint64_t)INT32_MAX / (uint64_t)g.block_tok);
     // More than every sequence at full length would never be used.
     count = TD_MIN(count, kv_blocks_needed(&g, len, step) * e->info.max_num_seqs);
@@ -119,21 +142,11 @@ static td_rc plan_kv(td_engine *e, td_err *err)
     return kv_pool_open(e->dev, &g, (int32_t)count, &e->pool, err);
 }
 
-static void step_layout(td_engine *e, int32_t tok_max, td_carve *c)
-{
-    int32_t rows = e->info.max_num_seqs, len = e->info.max_model_len, bt = e->info.block_tok;
-    batch_layout(&e->batch, kv_pool_geometry(e->pool), tok_max, rows, (len + bt - 1) / bt, c);
-    e->sched.plan = td_carve_take(c, (size_t)rows, sizeof *e->sched.plan);
-    model_step_layout(e->model, tok_max, tok_max, len, c, &e->step);
-    e->logits = td_carve_take(c, (size_t)e->logit_rows * (size_t)e->info.vocab_count, sizeof(float));
-    e->sample_scratch = td_carve_take(c, e->dev->ops->sample_scratch_bytes(e->dev, ROWS_MAX, e->info.vocab_count), 1);
-    e->kv_layers = td_carve_take(c, (size_t)e->info.layer_count, sizeof *e->kv_layers);
-}
-
 static td_rc reserve_step(td_engine *e, int32_t tok_max, td_err *err)
 {
+    const kv_geometry *g = kv_pool_geometry(e->pool);
     td_carve count = {0};
-    step_layout(e, tok_max, &count);
+    step_layout(e, g, tok_max, e->info.max_model_len, &count);
     e->step_bytes = count.off;
     e->step_mem = e->dev->ops->alloc(e->dev, count.off);
     if (!e->step_mem)
@@ -141,7 +154,7 @@ static td_rc reserve_step(td_engine *e, int32_t tok_max, td_err *err)
                        "not enough memory for steps of %d tokens (%zu MiB); lower --max-num-batched-tokens", tok_max,
                        count.off >> 20);
     td_carve bind = {.base = e->step_mem, .cap = count.off};
-    step_layout(e, tok_max, &bind);
+    step_layout(e, g, tok_max, e->info.max_model_len, &bind);
     for (int32_t l = 0; l < e->info.layer_count; l++)
         kv_layer_view(e->pool, l, &e->kv_layers[l]);
     return TD_OK;
@@ -184,8 +197,8 @@ static td_rc measure_step_tok(td_engine *e, td_err *err)
     uint64_t ns = probe(e, PROBE_TOK);
     release_step(e);
     uint64_t tok = (uint64_t)PROBE_TOK * 100 * TD_NS_PER_MS / ns;
-    int32_t size = STEP_TOK_MIN;
-    while (size < STEP_TOK_MAX && (uint64_t)size * 2 <= tok)
+    int32_t size = STEP_TOK_MIN, size_max = e->info.max_num_batched_tokens;
+    while (size < size_max && (uint64_t)size * 2 <= tok)
         size *= 2;
     e->info.max_num_batched_tokens = size;
     return TD_OK;
@@ -206,9 +219,9 @@ td_rc engine_plan(td_engine *e, td_err *err)
     bool measured = e->info.max_num_batched_tokens == 0;
     if (measured)
         e->info.max_num_batched_tokens = STEP_TOK_MAX; // the cache is planned for the longest step
-    td_rc rc = plan_kv(e, err);
     uint64_t rows = LOGIT_BYTES / ((uint64_t)e->info.vocab_count * sizeof(float));
     e->logit_rows = (int32_t)TD_MAX(TD_MIN(rows, (uint64_t)ROWS_MAX), 8u);
+    td_rc rc = plan_kv(e, !measured, err);
     if (rc == TD_OK && measured)
         rc = measure_step_tok(e, err);
     if (rc == TD_OK)

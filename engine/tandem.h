@@ -33,6 +33,7 @@ typedef struct td_engine_opts { // zero-initialised, each field has a sensible d
     int32_t block_size;          // tokens in a KV block; 0 = 16
     const char *kv_cache_dtype;  // NULL = "auto"; float32, float16, bfloat16, q8_0
     uint64_t kv_cache_memory;    // bytes; 0 = planned from free memory
+    uint64_t max_rss;            // bytes of resident memory that the plan keeps within; 0 = what bounds the process
     bool no_prefix_caching;
     const char *dtype;           // NULL = "auto"
     const char *load_format;     // NULL = "auto"; "dummy" = random weights of the config's shape

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "model/names.h"
 #include "model/tensor_file.h"
 
@@ -164,12 +165,29 @@ static td_rc plan(loader *l)
     return rc;
 }
 
+/* What does not fit is refused before it is taken: a process that is killed for its memory can say nothing. */
+static td_rc check_room(const loader *l, size_t bytes)
+{
+    td_memory m = td_memory_now(l->o->max_rss, "");
+    if (bytes <= TD_MIN(m.bound_bytes, m.machine_bytes))
+        return TD_OK;
+    if (m.machine_bytes < m.bound_bytes)
+        return td_fail(l->err, TD_E_NOMEM, "the weights take %zu MiB, but the machine has %llu MiB free", bytes >> 20,
+                       (unsigned long long)(m.machine_bytes >> 20));
+    return td_fail_param(l->err, TD_E_NOMEM, "max-rss",
+                         "the weights take %zu MiB, but %s of %llu MiB leaves %llu MiB for them", bytes >> 20, m.bound,
+                         (unsigned long long)(m.limit_bytes >> 20), (unsigned long long)(m.bound_bytes >> 20));
+}
+
 static td_rc place(loader *l)
 {
     size_t total = 0;
     for (uint32_t i = 0; i < l->matrix_count; i++)
         if (!td_size_add_ok(td_align_up(total, 64), l->matrices[i].w->bytes, &total))
             return td_fail(l->err, TD_E_MODEL, "the model's tensors are larger than the address space");
+    td_rc rc = check_room(l, total);
+    if (rc != TD_OK)
+        return rc;
     l->out->mem_bytes = total;
     l->out->mem = l->o->dev->ops->alloc(l->o->dev, total);
     if (!l->out->mem)

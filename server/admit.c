@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "server/call.h"
 #include "server/route.h"
 #include "server/state.h"
@@ -79,6 +80,15 @@ static td_rc check_queue(struct server *s, td_err *err)
                    (long long)m.running, (long long)m.waiting);
 }
 
+/* The plan keeps within the bound; what requests hold beside it is only known now. */
+static td_rc check_memory(const struct server *s, td_err *err)
+{
+    uint64_t bound = s->opts.engine.max_rss;
+    if (!bound || td_memory_resident() <= bound / 100 * TD_MEMORY_ADMIT_PERCENT)
+        return TD_OK;
+    return td_fail(err, TD_E_NOMEM, "the server's memory is nearly used up, try again later");
+}
+
 static td_rc read_timeout(call *c, td_err *err)
 {
     if (!c->headers.timeout)
@@ -109,6 +119,8 @@ td_rc admit_enter(call *c, td_err *err)
         rc = read_timeout(c, err);
     if (!rc)
         rc = check_queue(s, err);
+    if (!rc)
+        rc = check_memory(s, err);
     if (!rc) {
         c->heavy = true;
         s->heavy_count++;

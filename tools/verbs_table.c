@@ -60,6 +60,9 @@ static const flags_def defs[] = {
      .group = G_MEMORY, .help = "Form of keys and values; auto: 32-bit for float32 weights, else bfloat16."},
     {"kv-cache-memory", FLAG_BYTES, "auto", ENGINE, "BYTES", .max = INFINITY, .group = G_MEMORY,
      .help = "Size of the KV cache; auto: from free memory."},
+    {"max-rss", FLAG_BYTES, "auto", ENGINE, "BYTES", .max = INFINITY, .group = G_MEMORY,
+     .help = "Memory to stay within: cache and steps shrink to fit, weights beyond it are refused; auto: what control "
+             "group and rlimits allow."},
     {"enable-prefix-caching", FLAG_BOOL, "true", ENGINE, .group = G_MEMORY,
      .help = "Do not reuse the cache of equal prompt beginnings."},
 
@@ -257,7 +260,6 @@ static const flags_def defs[] = {
     REFUSED("node-rank", FLAG_STR, "runs over several machines are planned")
     REFUSED("master-addr", FLAG_STR, "runs over several machines are planned")
     REFUSED("master-port", FLAG_STR, "runs over several machines are planned")
-    REFUSED("max-rss", FLAG_STR, "a bound on all memory is planned; see --kv-cache-memory")
     REFUSED("low-memory", FLAG_BOOL, "a plan for little memory is planned; see --kv-cache-memory")
     REFUSED("enable-debug", FLAG_BOOL, "/debug/ paths are planned")
     REFUSED("download", FLAG_BOOL, "downloads are planned; bring the model into the hub cache first")

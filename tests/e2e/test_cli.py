@@ -48,6 +48,17 @@ def verbs():
     return re.findall(r"^  ((?:bench )?[a-z][a-z-]*)", out, re.M)
 
 
+def test_bound_on_memory():
+    """Weights that do not fit are refused by name; where they fit, the cache shrinks."""
+    status, _, err = run("complete", MODEL, "-p", "a", "-n", "1", "--max-rss", "60M")
+    assert status == 4 and "weights" in err and "--max-rss" in err
+    loose, tight = (
+        json.loads(good("inspect", MODEL, "--json", "--max-num-seqs", "4", *more))["plan"]["kv_bytes"]
+        for more in ([], ["--max-rss", "220M"])
+    )
+    assert 0 < tight < 100 << 20 and tight < loose
+
+
 def test_every_verb_has_help_in_80_columns():
     names = verbs()
     assert {"serve", "complete", "chat", "run-batch", "bench latency", "logits", "inspect", "version"} <= set(names)

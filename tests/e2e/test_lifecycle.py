@@ -362,6 +362,17 @@ def test_full_queue(start):
 
 
 @pytest.mark.fake
+def test_short_memory(start):
+    """Beyond 95 % of --max-rss no work is taken in; probes are answered all the same."""
+    s = start("--max-rss", "1000")
+    a = s.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 1})
+    assert a.status == 503 and a.headers["retry-after"] and "memory" in a.error["message"]
+    assert s.raw().get("/health").status == 200
+    roomy = start("--max-rss", str(8 << 40))
+    assert roomy.raw().post("/v1/completions", {"prompt": "a", "max_tokens": 1}).status == 200
+
+
+@pytest.mark.fake
 def test_reader_that_stops(start):
     """A stream that nobody reads is closed, its blocks come back, and others do not notice."""
     s = start("--stream-stall", "1", model="fake:step_us=100,len=60000")

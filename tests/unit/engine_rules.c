@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/memory.h"
 #include "engine/tandem.h"
 
 #include <setjmp.h>
@@ -496,6 +497,41 @@ static void device_lost(void **state)
     }
 }
 
+/* A bound on memory: the cache and the steps that were not asked for shrink until they fit; what was asked for, or the
+ * weights alone, is refused. */
+static void bound_on_memory(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20 };
+    td_engine *e;
+    td_err err = TD_ERR_INIT;
+    td_engine_opts o = {.model = TD_TESTS_DIR "/golden/tiny/llama", .threads = 1, .seed_set = true};
+    assert_int_equal(td_engine_open(&o, &e, &err), TD_OK);
+    td_engine_info free_plan = *td_engine_get_info(e);
+    td_engine_close(e);
+    o.max_rss = (td_memory_resident() + 160 * MIB) / 15 * 16; // the margin's share comes off again
+    assert_int_equal(td_engine_open(&o, &e, &err), TD_OK);
+    const td_engine_info *i = td_engine_get_info(e);
+    assert_true(free_plan.kv_bytes > 200 * MIB); // or the bound binds nothing
+    assert_true(i->kv_bytes > 32 * MIB && i->kv_bytes + i->step_bytes <= 128 * MIB);
+    static answer a;
+    int32_t ids[20];
+    prompt_of(ids, 20, 13);
+    td_request_opts r = request_of(ids, 20, 4);
+    run(e, &r, &a);
+    assert_int_equal(a.rc, TD_OK);
+    td_engine_close(e);
+    td_engine_opts asked = o;
+    asked.kv_cache_memory = 400 * MIB;
+    assert_int_equal(td_engine_open(&asked, &e, &err), TD_E_NOMEM);
+    assert_string_equal(err.param, "max-rss");
+    o.max_rss = 1;
+    err = (td_err)TD_ERR_INIT;
+    assert_int_equal(td_engine_open(&o, &e, &err), TD_E_NOMEM);
+    assert_non_null(strstr(err.msg, "weights"));
+    assert_non_null(strstr(err.msg, "--max-rss"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(choices_and_seeds),
@@ -507,6 +543,7 @@ int main(void)
                                        cmocka_unit_test(cancels),
                                        cmocka_unit_test(queue_deadline_drain),
                                        cmocka_unit_test(torture),
-                                       cmocka_unit_test(device_lost)};
+                                       cmocka_unit_test(device_lost),
+                                       cmocka_unit_test(bound_on_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

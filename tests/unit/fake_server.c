@@ -53,7 +53,7 @@ static const struct option table[] = {
     {"ping", 1, NULL, 'P'},           {"connections-max", 1, NULL, 'C'}, {"log-format", 1, NULL, 'l'},
     {"render-open", 0, NULL, 'R'},    {"metrics-require-key", 0, NULL, 'm'}, {"no-access-log", 0, NULL, 'q'},
     {"request-timeout", 1, NULL, 'T'}, {"max-num-seqs", 1, NULL, 1}, {"max-num-queued-reqs", 1, NULL, 2},
-    {"max-model-len", 1, NULL, 3},
+    {"max-model-len", 1, NULL, 3},    {"max-rss", 1, NULL, 4},
     {"disable-access-log-for-endpoints", 1, NULL, 'D'}, {NULL, 0, NULL, 0},
 };
 
@@ -72,6 +72,7 @@ static bool take_number(server_opts *o, int flag, double v)
     case 1: o->engine.max_num_seqs = (int32_t)v; return true;
     case 2: o->engine.max_num_queued = (int32_t)v; return true;
     case 3: o->engine.max_model_len = (int32_t)v; return true;
+    case 4: o->engine.max_rss = (uint64_t)v; return true;
     default: return false;
     }
 }
