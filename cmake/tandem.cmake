@@ -20,15 +20,36 @@ function(td_include_farm NAME)
 endfunction()
 
 function(td_library NAME)
-  cmake_parse_arguments(L "" "" "DEPS;SOURCES" ${ARGN})
+  cmake_parse_arguments(L "" "INCLUDES" "DEPS;SOURCES" ${ARGN})
   if(NOT L_SOURCES)
     file(GLOB L_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
   endif()
   add_library(${NAME} STATIC ${L_SOURCES})
-  td_include_farm(${NAME})
+  if(NOT L_INCLUDES) # the folder, where the library has another name
+    set(L_INCLUDES ${NAME})
+  endif()
+  td_include_farm(${L_INCLUDES})
   target_include_directories(${NAME} PUBLIC ${TD_FARM})
   target_link_libraries(${NAME} PUBLIC ${L_DEPS})
   target_compile_options(${NAME} PRIVATE $<$<COMPILE_LANGUAGE:C>:${TD_WARNINGS}>)
+endfunction()
+
+# td_emu_kernels(TARGET FILES): .cu files as C++ for the emulator. Their memory accesses are reported to its hooks, but
+# for builds with a sanitizer: ASan and UBSan then look themselves, and under TSan the emulator is not instrumented,
+# since fibers are nothing that TSan knows.
+function(td_emu_kernels TARGET)
+  set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
+  target_sources(${TARGET} PRIVATE ${ARGN})
+  target_compile_definitions(${TARGET} PRIVATE TD_EMU=1)
+  target_compile_options(${TARGET} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-x;c++;-Wall;-Wextra;-Wno-unused-function;
+    -Wno-unknown-pragmas;-Wno-comment;-g;-O1;-mavx2;-mfma;-fno-exceptions;-fno-rtti>)
+  if(TANDEM_SANITIZE MATCHES "thread")
+    target_compile_options(${TARGET} PRIVATE -fno-sanitize=all)
+  elseif(NOT TANDEM_SANITIZE AND NOT TANDEM_FUZZ)
+    target_compile_options(${TARGET} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror;
+      -fsanitize=thread,alignment;--param=tsan-instrument-func-entry-exit=0>)
+    target_compile_definitions(${TARGET} PRIVATE TD_EMU_HOOKS=1)
+  endif()
 endfunction()
 
 # td_unit_test(NAME LIBS): tests/unit/NAME.c, a cmocka program and a ctest of its own.

@@ -1,0 +1,3 @@
+td_unit_test(emu_basic kernels_emu)
+td_emu_kernels(test_emu_basic ${CMAKE_CURRENT_SOURCE_DIR}/emu/basic.cu)
+target_include_directories(test_emu_basic PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/emu)
