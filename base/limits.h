@@ -98,6 +98,7 @@
 #define TD_MESSAGES_MAX 4096
 #define TD_CONTENT_PARTS_MAX 1024
 #define TD_TOOLS_MAX 128
+#define TD_DEBUG_ROWS_MAX 4096             // of one answer below /debug/
 #define TD_TOOL_BYTES_MAX (64u << 10)
 
 /* Chat templates. */

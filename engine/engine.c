@@ -177,6 +177,7 @@ td_rc td_engine_open(const td_engine_opts *opts, td_engine **out, td_err *err)
     metrics_init(&e->metrics);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake, NULL);
+    pthread_cond_init(&e->answered, NULL);
     e->seed = opts->seed;
     if (!opts->seed_set && getrandom(&e->seed, sizeof e->seed, 0) != (ssize_t)sizeof e->seed)
         e->seed = td_now_ns();
@@ -212,6 +213,7 @@ void td_engine_close(td_engine *e)
     metrics_free(&e->metrics);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->wake);
+    pthread_cond_destroy(&e->answered);
     td_arena_free(&e->arena);
     td_free(e);
 }

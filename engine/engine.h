@@ -4,6 +4,7 @@
 #define TD_ENGINE_ENGINE_H
 
 #include "engine/batch.h"
+#include "engine/debug.h"
 #include "engine/metrics.h"
 #include "engine/sched.h"
 #include "engine/tandem.h"
@@ -44,10 +45,12 @@ struct td_engine {
     /* shared */
     pthread_t thread;
     bool thread_started;
-    pthread_mutex_t lock;      // inbox, stop
+    pthread_mutex_t lock;      // inbox, stop, asks
     pthread_cond_t wake;
     td_request *inbox_head, *inbox_tail;
     bool stop;
+    debug_ask *asks;           // of td_engine_debug()
+    pthread_cond_t answered;
     atomic_bool draining;
     atomic_int queued;         // submitted, not yet running
     atomic_int live;           // submitted, not yet ended

@@ -101,8 +101,9 @@ static bool wait_for_work(td_engine *e, bool briefly)
     pthread_mutex_lock(&e->lock);
     int rc = 0;
     bool busy = sched_busy(&e->sched);
-    while (!e->stop && !e->inbox_head && !atomic_load(&e->cancels) && rc == 0 && (briefly || !busy))
+    while (!e->stop && !e->inbox_head && !e->asks && !atomic_load(&e->cancels) && rc == 0 && (briefly || !busy))
         rc = briefly ? pthread_cond_timedwait(&e->wake, &e->lock, &until) : pthread_cond_wait(&e->wake, &e->lock);
+    debug_answer(e);
     bool go_on = !e->stop;
     pthread_mutex_unlock(&e->lock);
     return go_on;

@@ -57,6 +57,15 @@ TD_API uint64_t td_engine_stall_ns(td_engine *e);
  * TD_E_FAULT; only another process helps. */
 TD_API const char *td_engine_fault(td_engine *e);
 
+/* What the engine holds, as JSON: for people who look for a fault, not an interface that stays. Taken between two
+ * steps, so that it fits together; waits for that, TD_E_UNAVAILABLE after two seconds. */
+typedef enum td_debug {
+    TD_DEBUG_REQUESTS, // running and waiting sequences, at most `count` of each
+    TD_DEBUG_BLOCKS,   // KV blocks that are not free, from block `from` on, at most `count`
+    TD_DEBUG_BLOCK,    // block `from` and the SHA-256 of its bytes. Full blocks of equal content have equal ones
+} td_debug;
+TD_API td_rc td_engine_debug(td_engine *e, td_debug what, int32_t from, int32_t count, td_buf *out, td_err *err);
+
 typedef struct td_engine_info { // constant after open; strings live as long as the engine
     const char *model_path, *architecture, *device, *numerics_id, *kv_dtype, *chat_template, *chat_template_origin;
     const char *weight_types;    // "Q4_1 Q8_0": formats of the matrices

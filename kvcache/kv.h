@@ -78,6 +78,16 @@ typedef struct kv_count { // always: free + cached + held + leased + quarantined
     int64_t free, cached, held, leased, quarantined, total;
 } kv_count;
 void kv_counts(const kv_pool *p, kv_count *out); // any thread
+/* One block as it is now, and the SHA-256 of its bytes, which lie as the back end wants them: for those who look for a
+ * fault. */
+typedef struct kv_block_view {
+    const char *state;            // "free", "cached", "held", "leased"
+    int32_t group, request_refs, op_refs;
+    bool named;
+    kv_key key;                   // when named
+} kv_block_view;
+void kv_block_look(const kv_pool *p, int32_t block, kv_block_view *out);
+td_sha256 kv_block_digest(const kv_pool *p, int32_t block);
 /* Recounts from the blocks themselves and asserts that lists, names and counters agree. Slow: tests and idle
  * moments. */
 void kv_audit(const kv_pool *p);

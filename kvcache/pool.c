@@ -225,6 +225,22 @@ void kv_audit(const kv_pool *p)
     td_assert(listed == seen[KV_FREE] + seen[KV_CACHED]);
 }
 
+void kv_block_look(const kv_pool *p, int32_t b, kv_block_view *out)
+{
+    static const char *const names[KV_STATES] = {
+        [KV_FREE] = "free", [KV_CACHED] = "cached", [KV_HELD] = "held", [KV_LEASED] = "leased"};
+    td_assert(b >= 0 && b < p->block_count);
+    const kv_block *k = &p->blocks[b];
+    *out = (kv_block_view){.state = names[state_of(k)], .group = k->group, .request_refs = k->request_refs,
+                           .op_refs = k->op_refs, .named = k->named, .key = k->key};
+}
+
+td_sha256 kv_block_digest(const kv_pool *p, int32_t b)
+{
+    td_assert(b >= 0 && b < p->block_count);
+    return td_sha256_of(p->mem + (size_t)b * p->block_bytes, p->block_bytes);
+}
+
 /* ---- memory ---- */
 
 void kv_layer_view(const kv_pool *p, int32_t layer, kern_kv_layer *out)

@@ -31,7 +31,7 @@ static td_rc check_media(const call *c, td_err *err)
     const call_headers *h = &c->headers;
     if (h->content_encoding && strcasecmp(h->content_encoding, "identity"))
         return td_fail(err, TD_E_MEDIA, "Content-Encoding is not accepted: send the body as it is");
-    if ((c->route->flags & ROUTE_WORK) && !is_json(h->content_type))
+    if ((c->route->flags & (ROUTE_WORK | ROUTE_DEBUG)) && !is_json(h->content_type))
         return td_fail(err, TD_E_MEDIA, "send Content-Type: application/json");
     return TD_OK;
 }
@@ -112,6 +112,8 @@ td_rc admit_enter(call *c, td_err *err)
         rc = check_origin(c, err);
     if (!rc && !strcmp(c->method, "POST"))
         rc = check_media(c, err);
+    if (!rc && (c->route->flags & ROUTE_DEBUG) && !s->engine) // a full queue must not hide what fills it
+        rc = server_ready(s, err);
     if (rc || !(c->route->flags & ROUTE_WORK))
         return rc;
     rc = server_ready(s, err);

@@ -25,6 +25,12 @@ td_rc api_ready(struct call *c, td_err *err);
 td_rc api_version(struct call *c, td_err *err);
 td_rc api_load(struct call *c, td_err *err);
 td_rc api_metrics(struct call *c, td_err *err);
+td_rc api_debug_requests(struct call *c, td_err *err); // W
+td_rc api_debug_blocks(struct call *c, td_err *err);   // W
+td_rc api_debug_block(struct call *c, td_err *err);    // W
+td_rc api_debug_fault(struct call *c, td_err *err);    // W
+/* The number at the end of /debug/blocks/N, or the argument `from` (NULL: 0); -1 where that is no number. */
+int32_t api_debug_number(const char *path, const char *from);
 
 /* ---- shared by the workers' endpoints (api_common.c) */
 

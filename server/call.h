@@ -43,6 +43,7 @@ typedef struct call {
     char path_shown[128];        // its beginning, for the log
     char peer[64];               // the client's address, for the log
     char method[18];
+    int32_t number;              // that a path below /debug/ names; -1: not a number
     char id[TD_REQUEST_ID_BYTES_MAX + 1];
     call_headers headers;
     uint64_t start_ns;

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "server/admit.h"
+#include "server/api_openai.h"
 #include "server/call.h"
 #include "server/gen.h"
 #include "server/route.h"
@@ -214,7 +215,9 @@ static void begin(call *c)
     choose_id(c);
     c->deadline_ns = c->start_ns + (uint64_t)(c->server->opts.request_timeout_s * (double)TD_NS_PER_S);
     loop_at(&c->server->loop, c->deadline_ns);
-    c->route = route_find(c->method, c->path, &c->allow, &c->err);
+    c->route = route_find(c->method, c->path, c->server->opts.debug, &c->allow, &c->err);
+    if (c->route && (c->route->flags & ROUTE_DEBUG))
+        c->number = api_debug_number(c->path, MHD_lookup_connection_value(c->http, MHD_GET_ARGUMENT_KIND, "from"));
     if (c->route)
         admit_enter(c, &c->err);
 }
@@ -235,7 +238,7 @@ static enum MHD_Result dispatch(call *c)
 {
     if (c->err.rc)
         return fail_now(c);
-    if (c->route->flags & ROUTE_WORK) {
+    if (c->route->flags & (ROUTE_WORK | ROUTE_DEBUG)) {
         call_work(c);
         return MHD_YES;
     }

@@ -24,6 +24,10 @@ static const route table[] = {
     {"POST", "/ping", ROUTE_OPEN, api_live},
     {"GET", "/version", 0, api_version},
     {"GET", "/load", 0, api_load},
+    {"GET", "/debug/requests", ROUTE_DEBUG, api_debug_requests},
+    {"GET", "/debug/blocks", ROUTE_DEBUG, api_debug_blocks},
+    {"GET", "/debug/blocks/", ROUTE_DEBUG | ROUTE_LEAF, api_debug_block},
+    {"POST", "/debug/fault", ROUTE_DEBUG, api_debug_fault},
 };
 
 static bool path_is(const route *r, const char *path)
@@ -40,11 +44,11 @@ static bool method_is(const route *r, const char *method)
     return !strcmp(method, r->method) || (!strcmp(method, "HEAD") && !strcmp(r->method, "GET"));
 }
 
-const route *route_find(const char *method, const char *path, const char **allow, td_err *err)
+const route *route_find(const char *method, const char *path, bool debug, const char **allow, td_err *err)
 {
     const route *other = NULL;
     for (size_t i = 0; i < TD_COUNT(table); i++) {
-        if (!path_is(&table[i], path))
+        if (!path_is(&table[i], path) || ((table[i].flags & ROUTE_DEBUG) && !debug))
             continue;
         if (method_is(&table[i], method))
             return &table[i];

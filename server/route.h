@@ -15,6 +15,7 @@ enum {
     ROUTE_RENDER = 4,   // open with --render-open
     ROUTE_WORK = 8,     // runs on a worker, needs the engine, is counted by admission
     ROUTE_LEAF = 16,    // the path goes on with one more element
+    ROUTE_DEBUG = 32,   // runs on a worker, only with --enable-debug
 };
 
 typedef struct route {
@@ -24,7 +25,7 @@ typedef struct route {
 } route;
 
 /* NULL: TD_E_NOTFOUND or TD_E_METHOD, and then *allow lists the methods of the path. */
-const route *route_find(const char *method, const char *path, const char **allow, td_err *err);
+const route *route_find(const char *method, const char *path, bool debug, const char **allow, td_err *err);
 bool route_needs_key(const struct server *s, const route *r);
 
 #endif

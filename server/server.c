@@ -281,8 +281,17 @@ static void fill_defaults(server *s, const server_opts *given)
     }
 }
 
+static bool is_loopback(const server_opts *o)
+{
+    return o->uds || !strcmp(o->host, "127.0.0.1") || !strcmp(o->host, "::1") || !strcmp(o->host, "localhost");
+}
+
 static td_rc check_opts(const server_opts *o, td_err *err)
 {
+    if (o->debug && !is_loopback(o) && !o->api_key_count && !o->api_key_file)
+        return td_fail_param(err, TD_E_USAGE, "enable-debug",
+                             "enable-debug would let anyone who reaches %s break this server; set api-key-file too",
+                             o->host);
     if (!o->ssl_certfile != !o->ssl_keyfile)
         return td_fail_param(err, TD_E_USAGE, "ssl-certfile", "ssl-certfile and ssl-keyfile go together");
     if (o->ssl_ca_certs && !o->ssl_certfile)
@@ -301,11 +310,6 @@ static void raise_file_limit(int32_t connections)
         return;
     r.rlim_cur = r.rlim_max < want ? r.rlim_max : want;
     setrlimit(RLIMIT_NOFILE, &r);
-}
-
-static bool is_loopback(const server_opts *o)
-{
-    return o->uds || !strcmp(o->host, "127.0.0.1") || !strcmp(o->host, "::1") || !strcmp(o->host, "localhost");
 }
 
 static td_rc open_listener(server *s, td_err *err)

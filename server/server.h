@@ -33,6 +33,8 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
     bool metrics_require_key;
     bool render_open;              // the render paths without a key
 
+    bool debug;                    // the paths below /debug/; wants keys, or a socket that only this machine reaches
+
     const char *ssl_certfile, *ssl_keyfile; // PEM; both or none
     const char *ssl_ca_certs;      // PEM: clients must show a certificate signed by one of these
     bool ssl_refresh;              // load them again when the files change, not only by server_reload()

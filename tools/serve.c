@@ -41,6 +41,7 @@ static void fill(const flags *f, server_opts *o)
     o->api_key_file = flags_str(f, "api-key-file");
     o->metrics_require_key = flags_bool(f, "metrics-require-key");
     o->render_open = flags_bool(f, "render-open");
+    o->debug = flags_bool(f, "enable-debug");
     o->ssl_certfile = flags_str(f, "ssl-certfile");
     o->ssl_keyfile = flags_str(f, "ssl-keyfile");
     o->ssl_ca_certs = flags_str(f, "ssl-ca-certs");

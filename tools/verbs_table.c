@@ -195,6 +195,9 @@ static const flags_def defs[] = {
      .help = "Ask clients for certificates of these authorities."},
     {"enable-ssl-refresh", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Read changed certificates again."},
     {"render-open", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Render paths need no key."},
+    {"enable-debug", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP,
+     .help = "Paths below /debug/: requests, KV blocks, faults on purpose. Where others reach the port it wants API "
+             "keys."},
     {"metrics-require-key", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "/metrics needs a key."},
     {"disable-access-log-for-endpoints", FLAG_LIST, NULL, V(SERVE), "PATHS", .traits = FLAG_SPLIT, .group = G_HTTP,
      .help = "No log line for these paths."},
@@ -261,7 +264,6 @@ static const flags_def defs[] = {
     REFUSED("master-addr", FLAG_STR, "runs over several machines are planned")
     REFUSED("master-port", FLAG_STR, "runs over several machines are planned")
     REFUSED("low-memory", FLAG_BOOL, "a plan for little memory is planned; see --kv-cache-memory")
-    REFUSED("enable-debug", FLAG_BOOL, "/debug/ paths are planned")
     REFUSED("download", FLAG_BOOL, "downloads are planned; bring the model into the hub cache first")
     REFUSED("revision", FLAG_STR, "write MODEL as org/name@revision")
     REFUSED("otlp-traces-endpoint", FLAG_STR, "export of traces is planned")

@@ -116,6 +116,38 @@ def test_bad_flags(start, flags, code):
     assert s.logged().strip()
 
 
+DEBUG = [("GET", "/debug/requests"), ("GET", "/debug/blocks"), ("GET", "/debug/blocks/0"), ("POST", "/debug/fault")]
+
+
+def test_debug_paths_are_closed(start):
+    plain, keyed = start(), start("--enable-debug", "--api-key", "one")
+    for method, path in DEBUG:
+        assert ask(plain, method, path).status == 404
+        assert ask(keyed, method, path).status == 401
+        assert ask(keyed, method, path, "Authorization: Bearer one").status == (400 if method == "POST" else 200)
+    assert ask(keyed, "DELETE", "/debug/blocks", "Authorization: Bearer one").status == 405
+    with keyed.raw() as c:
+        origin = ["Origin: http://elsewhere.example", "Authorization: Bearer one"]
+        assert c.request("GET", "/debug/requests", None, origin).answer().status == 200
+    lonely = start("--enable-debug")  # no key, but nobody else reaches it
+    assert ask(lonely, "GET", "/debug/requests").status == 200
+    assert ask(lonely, "GET", "/debug/requests", "Origin: http://elsewhere.example").status == 401
+    refused = start("--enable-debug", "--host", "0.0.0.0", ready=False)
+    assert refused.process.wait(10) == 2 and "api-key-file" in refused.logged()
+
+
+def test_debug_paths(start):
+    s = start("--enable-debug")
+    for path in ("/debug/blocks/x", "/debug/blocks/-1", "/debug/blocks/99999999999", "/debug/blocks/9999999"):
+        assert ask(s, "GET", path).status == 404, path
+    assert ask(s, "GET", "/debug/blocks?from=x").status == 400
+    assert ask(s, "GET", "/debug/blocks?from=7").status == 200
+    for body in ({}, {"kind": "no"}, {"kind": "alloc", "nth": -1}):
+        assert s.raw().post("/debug/fault", body).status == 400
+    assert s.raw().post("/debug/fault", {"kind": "read", "nth": 3}).json == {"kind": "read", "nth": 3}
+    assert s.raw().post("/debug/fault", {"kind": "read", "nth": 0}).status == 200
+
+
 def test_unix_socket(start, tmp_path):
     path = str(tmp_path / "s.sock")
     s = start(uds=path)

@@ -112,6 +112,26 @@ def test_a_lost_device_ends_the_process(start):
     assert "lost its device" in s.logged()
 
 
+@pytest.mark.both
+def test_debug_shows_what_runs(start):
+    s = start("--enable-debug")
+    if s.kind == "fake":
+        return  # it has nothing to show
+    c = stream(s)
+    row = s.raw().get("/debug/requests").json["running"][0]
+    assert row["state"] == "running" and row["computed"] > 0 and row["blocks"] > 0
+    blocks = s.raw().get("/debug/blocks").json
+    assert blocks["held"] == len([b for b in blocks["blocks"] if b["state"] == "held"]) > 0
+    one = s.raw().get(f"/debug/blocks/{blocks['blocks'][0]['block']}").json
+    assert len(one["sha256"]) == 64
+    # The next step fails as on a device that is lost: clients hear of it, and the process asks to be started again.
+    assert s.raw().post("/debug/fault", {"kind": "device"}).status == 200
+    while c._more():
+        pass
+    assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
+    assert s.process.wait(10) == 70
+
+
 @pytest.mark.fake
 def test_sigterm_while_stalled(start):
     s = start("--health-stall", "1", "--shutdown-timeout", "0")

@@ -532,6 +532,80 @@ static void bound_on_memory(void **state)
     assert_non_null(strstr(err.msg, "--max-rss"));
 }
 
+static td_json *look(td_engine *e, td_debug what, int32_t from)
+{
+    td_buf b = TD_BUF_INIT;
+    td_err err = TD_ERR_INIT;
+    td_json *j = NULL;
+    if (td_engine_debug(e, what, from, 1000, &b, &err) || td_json_parse(b.data, b.len, &td_json_file_limits, &j, &err))
+        fail_msg("%s", err.msg);
+    td_buf_free(&b);
+    return j;
+}
+
+/* Names and digests of the full blocks of the prompt, in order of the chain's names. */
+static int cached_blocks(td_engine *e, char digest[][65], int cap)
+{
+    td_json *all = look(e, TD_DEBUG_BLOCKS, 0);
+    int n = 0;
+    td_json_each(row, td_json_get(all, "blocks"))
+    {
+        assert_string_equal(td_json_get_str(row, "state", ""), "cached");
+        assert_int_equal(td_json_get_int(row, "request_refs", -1), 0);
+        assert_int_equal(strlen(td_json_get_str(row, "name", "")), 64);
+        td_json *one = look(e, TD_DEBUG_BLOCK, (int32_t)td_json_get_int(row, "block", -1));
+        assert_true(n < cap);
+        memcpy(digest[n++], td_json_get_str(one, "sha256", ""), 65);
+        td_json_free(one);
+    }
+    td_json_free(all);
+    return n;
+}
+
+/* What /debug shows: a running request with its blocks, then cached blocks whose bytes are those of another engine that
+ * computed the same tokens in other steps. */
+static void looks_inside(void **state)
+{
+    (void)state;
+    static answer a;
+    static char digest[2][16][65];
+    int32_t ids[48];
+    prompt_of(ids, 48, 14);
+    for (int round = 0; round < 2; round++) {
+        td_engine *e = open_tiny((td_engine_opts){.max_num_batched_tokens = round ? 7 : 64});
+        td_request_opts o = request_of(ids, 48, 1500);
+        o.id = "watched";
+        td_request *r;
+        td_err err = TD_ERR_INIT;
+        assert_int_equal(td_request_submit(e, &o, &r, &err), TD_OK);
+        assert_true(td_request_wait(r, 60000)); // it runs
+        td_json *j = look(e, TD_DEBUG_REQUESTS, 0);
+        const td_json *row = td_json_get(j, "running")->child;
+        assert_string_equal(td_json_get_str(row, "id", ""), "watched");
+        int64_t computed = td_json_get_int(row, "computed", 0);
+        assert_true(computed >= 48 && td_json_get_int(row, "blocks", 0) >= computed / 16);
+        td_json_free(j);
+        td_request_free(r);
+        check_idle(e);
+        td_engine_close(e);
+        e = open_tiny((td_engine_opts){.max_num_batched_tokens = round ? 7 : 64});
+        o = request_of(ids, 48, 1);
+        run(e, &o, &a);
+        check_idle(e);
+        assert_int_equal(cached_blocks(e, digest[round], 16), 3);
+        td_buf b = TD_BUF_INIT;
+        assert_int_equal(td_engine_debug(e, TD_DEBUG_BLOCK, 1 << 20, 1, &b, &err), TD_E_NOTFOUND);
+        td_buf_free(&b);
+        td_engine_close(e);
+    }
+    for (int i = 0; i < 3; i++) {
+        int found = 0;
+        for (int k = 0; k < 3; k++)
+            found += !strcmp(digest[0][i], digest[1][k]);
+        assert_int_equal(found, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(choices_and_seeds),
@@ -544,6 +618,7 @@ int main(void)
                                        cmocka_unit_test(queue_deadline_drain),
                                        cmocka_unit_test(torture),
                                        cmocka_unit_test(device_lost),
-                                       cmocka_unit_test(bound_on_memory)};
+                                       cmocka_unit_test(bound_on_memory),
+                                       cmocka_unit_test(looks_inside)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

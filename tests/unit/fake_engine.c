@@ -209,6 +209,14 @@ const char *td_engine_fault(td_engine *e)
     return fault;
 }
 
+td_rc td_engine_debug(td_engine *e, td_debug what, int32_t from, int32_t count, td_buf *out, td_err *err)
+{
+    if (what == TD_DEBUG_BLOCK && from >= e->info.block_count)
+        return td_fail_param(err, TD_E_NOTFOUND, "block", "there is no block %d", (int)from);
+    td_buf_fmt(out, "{\"what\":%d,\"from\":%d,\"count\":%d}", (int)what, (int)from, (int)count);
+    return TD_OK;
+}
+
 const td_engine_info *td_engine_get_info(const td_engine *e) { return &e->info; }
 
 void td_engine_metrics(td_engine *e, td_metrics *out)

@@ -53,7 +53,7 @@ static const struct option table[] = {
     {"ping", 1, NULL, 'P'},           {"connections-max", 1, NULL, 'C'}, {"log-format", 1, NULL, 'l'},
     {"render-open", 0, NULL, 'R'},    {"metrics-require-key", 0, NULL, 'm'}, {"no-access-log", 0, NULL, 'q'},
     {"request-timeout", 1, NULL, 'T'}, {"max-num-seqs", 1, NULL, 1}, {"max-num-queued-reqs", 1, NULL, 2},
-    {"max-model-len", 1, NULL, 3},    {"max-rss", 1, NULL, 4},
+    {"max-model-len", 1, NULL, 3},    {"enable-debug", 0, NULL, 'd'},    {"max-rss", 1, NULL, 4},
     {"disable-access-log-for-endpoints", 1, NULL, 'D'}, {NULL, 0, NULL, 0},
 };
 
@@ -93,6 +93,7 @@ static bool take_flag(server_opts *o, int flag, const char *arg)
     case 'D': return o->no_access_log_path_count < LIST_MAX && (quiet[o->no_access_log_path_count++] = arg);
     case 'l': o->log_json = !strcmp(arg, "json"); return true;
     case 'R': o->render_open = true; return true;
+    case 'd': o->debug = true; return true;
     case 'm': o->metrics_require_key = true; return true;
     case 'q': o->no_access_log = true; return true;
     default: return arg && number(arg, &v) && take_number(o, flag, v);

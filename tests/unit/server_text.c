@@ -149,14 +149,14 @@ static void test_routes(void **state)
     (void)state;
     const char *allow = NULL;
     td_err err = TD_ERR_INIT;
-    assert_non_null(route_find("POST", "/v1/completions", &allow, &err));
-    assert_non_null(route_find("HEAD", "/health", &allow, &err));
-    assert_non_null(route_find("GET", "/v1/models/org/name", &allow, &err));
+    assert_non_null(route_find("POST", "/v1/completions", false, &allow, &err));
+    assert_non_null(route_find("HEAD", "/health", false, &allow, &err));
+    assert_non_null(route_find("GET", "/v1/models/org/name", false, &allow, &err));
     assert_int_equal(err.rc, TD_OK);
-    assert_null(route_find("GET", "/v1/completions", &allow, &err));
+    assert_null(route_find("GET", "/v1/completions", false, &allow, &err));
     assert_true(err.rc == TD_E_METHOD && !strcmp(allow, "POST"));
     err = (td_err)TD_ERR_INIT;
-    assert_null(route_find("GET", "/v1/completions/", &allow, &err));
+    assert_null(route_find("GET", "/v1/completions/", false, &allow, &err));
     assert_int_equal(err.rc, TD_E_NOTFOUND);
 }
 
