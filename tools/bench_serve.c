@@ -2,8 +2,6 @@
  * figures as JSON with the keys that vLLM's tool writes. */
 #include "tools/verbs.h"
 
-#include "base/arena.h"
-#include "base/file.h"
 #include "tools/interrupt.h"
 #include "tools/load.h"
 #include "tools/output.h"
@@ -15,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { KEY_FILE_BYTES_MAX = 1 << 16 };
 
 static td_rc goals_of(const flags *f, load_goals *g, td_err *err)
 {
@@ -36,25 +32,6 @@ static td_rc goals_of(const flags *f, load_goals *g, td_err *err)
                                  items[i]);
     }
     return TD_OK;
-}
-
-/* The first --api-key, or the first line of --api-key-file, as a header. */
-static td_rc key_header(const flags *f, td_buf *out, td_err *err)
-{
-    const char *const *keys;
-    const char *path = flags_str(f, "api-key-file");
-    if (flags_list(f, "api-key", &keys)) {
-        td_buf_fmt(out, "authorization: Bearer %s", keys[0]);
-    } else if (path) {
-        char *text = NULL;
-        size_t len;
-        td_rc rc = td_file_read(path, KEY_FILE_BYTES_MAX, &text, &len, err);
-        if (rc)
-            return rc;
-        td_buf_fmt(out, "authorization: Bearer %.*s", (int)strcspn(text, "\r\n"), text);
-        td_free(text);
-    }
-    return out->failed ? td_fail(err, TD_E_NOMEM, "no memory for a header") : TD_OK;
 }
 
 static td_rc save(const char *path, const td_buf *json, td_err *err)
@@ -122,18 +99,15 @@ td_rc verb_bench_serve(const flags *f, int *exit_status, td_err *err)
 {
     (void)exit_status;
     load_goals goals = {0, 0, 0};
-    td_buf header = TD_BUF_INIT, model = TD_BUF_INIT, url = TD_BUF_INIT;
-    td_buf_str(&url, flags_str(f, "url"));
-    while (url.len && url.data[url.len - 1] == '/')
-        url.data[--url.len] = 0;
-    td_rc rc = goals_of(f, &goals, err);
+    td_buf model = TD_BUF_INIT;
+    remote server;
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    td_rc rc = remote_init(&server, f, err);
     if (!rc)
-        rc = key_header(f, &header, err);
-    char *headers[] = {header.data, NULL};
+        rc = goals_of(f, &goals, err);
     load_plan p = {
-        .url = td_buf_cstr(&url),
+        .server = &server,
         .chat = flags_choice(f, "endpoint") == 1,
-        .headers = headers,
         .count = (int32_t)flags_int(f, "num-prompts"),
         .concurrency_max = (int32_t)flags_int(f, "max-concurrency"),
         .rate = flags_given(f, "request-rate") ? flags_num(f, "request-rate") : 0,
@@ -143,17 +117,15 @@ td_rc verb_bench_serve(const flags *f, int *exit_status, td_err *err)
         .prefix_len = (int32_t)flags_int(f, "prefix-len"),
         .seed = (uint64_t)flags_int(f, "seed"),
     };
-    curl_global_init(CURL_GLOBAL_DEFAULT);
     if (!rc && flags_given(f, "model"))
         td_buf_str(&model, flags_str(f, "model"));
     else if (!rc)
-        rc = load_find_model(&p, &model, err);
+        rc = remote_find_model(&server, &model, err);
     p.model = td_buf_cstr(&model);
     if (!rc)
         rc = run(f, &p, &goals, err);
+    remote_free(&server);
     curl_global_cleanup();
-    td_buf_free(&header);
     td_buf_free(&model);
-    td_buf_free(&url);
     return rc;
 }

@@ -6,27 +6,27 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "tools/interrupt.h"
+#include "tools/events.h"
 
 #include <curl/curl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE_BYTES_MAX = 4 << 20, ANSWER_BYTES_MAX = 16 << 20, POLL_MS_MAX = 200, CONNECT_S = 10 };
+enum { POLL_MS_MAX = 200 };
 
 typedef struct client { // one request under way
     struct client *prev, *next; // of all under way
     load_sample *sample;
     CURL *easy;
-    td_buf body, line;  // request; the line of the stream that is not complete yet
-    bool done_seen;     // data: [DONE]
+    td_buf body;        // of the request
+    events stream;
 } client;
 
 typedef struct driver {
     const load_plan *plan;
     load_run *run;
     CURLM *multi;
-    struct curl_slist *headers;
     client *clients;
     uint64_t start_ns, random;
     int32_t next, running, ended;
@@ -122,12 +122,9 @@ static void chunk_seen(load_sample *s)
     s->last_ns = now;
 }
 
-static void take_data(client *c, const char *text, size_t len)
+static void take_data(void *ctx, const char *text, size_t len)
 {
-    if (len == 6 && !memcmp(text, "[DONE]", 6)) {
-        c->done_seen = true;
-        return;
-    }
+    client *c = ctx;
     td_json *j = NULL;
     td_err err = TD_ERR_INIT;
     if (td_json_parse(text, len, &td_json_request_limits, &j, &err)) {
@@ -151,48 +148,12 @@ static void take_data(client *c, const char *text, size_t len)
     td_json_free(j);
 }
 
-static void take_line(client *c)
-{
-    const char *p = td_buf_cstr(&c->line);
-    size_t n = c->line.len;
-    if (n && p[n - 1] == '\r')
-        n--;
-    if (n >= 5 && !memcmp(p, "data:", 5)) {
-        size_t skip = 5 + (n > 5 && p[5] == ' ');
-        take_data(c, p + skip, n - skip);
-    } else if (n && p[0] == '{') { // an error instead of a stream
-        take_data(c, p, n);
-    }
-    td_buf_clear(&c->line);
-}
-
 static size_t on_bytes(char *p, size_t size, size_t count, void *ctx)
 {
-    client *c = ctx;
-    for (size_t left = size * count; left;) {
-        const char *lf = memchr(p, '\n', left);
-        size_t n = lf ? (size_t)(lf - p) : left;
-        if (!td_buf_add(&c->line, p, n))
-            return 0;
-        if (lf)
-            take_line(c);
-        n += lf != NULL;
-        p += n;
-        left -= n;
-    }
-    return size * count;
+    return events_feed(&((client *)ctx)->stream, p, size * count) ? size * count : 0;
 }
 
 /* ------------------------------------------------------------------ requests */
-
-static void set_common(CURL *easy, struct curl_slist *headers)
-{
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-}
 
 static void client_free(driver *d, client *c)
 {
@@ -207,7 +168,7 @@ static void client_free(driver *d, client *c)
     if (c->next)
         c->next->prev = c->prev;
     td_buf_free(&c->body);
-    td_buf_free(&c->line);
+    events_free(&c->stream);
     td_free(c);
 }
 
@@ -221,17 +182,15 @@ static td_rc start_one(driver *d, td_err *err)
         c->next->prev = c;
     d->clients = c;
     c->sample = &d->run->samples[d->next++];
-    c->line.max_bytes = LINE_BYTES_MAX;
+    events_init(&c->stream, take_data, c);
     make_body(d, &c->body);
-    c->easy = curl_easy_init();
-    char url[2048];
-    snprintf(url, sizeof url, "%s/v1/%s", d->plan->url, d->plan->chat ? "chat/completions" : "completions");
-    if (!c->easy || c->body.failed) {
+    td_rc rc = c->body.failed ? td_fail(err, TD_E_NOMEM, "no memory for a request")
+                              : remote_request(d->plan->server, d->plan->chat ? "/v1/chat/completions"
+                                                                              : "/v1/completions", &c->easy, err);
+    if (rc) {
         client_free(d, c);
-        return td_fail(err, TD_E_NOMEM, "no memory for a request");
+        return rc;
     }
-    set_common(c->easy, d->headers);
-    curl_easy_setopt(c->easy, CURLOPT_URL, url);
     curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->body.data);
     curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)c->body.len);
     curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_bytes);
@@ -251,14 +210,15 @@ static void end_one(driver *d, CURL *easy, CURLcode code)
     long status = 0;
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     load_sample *s = c->sample;
-    if (c->line.len)
-        take_line(c);
+    events_end(&c->stream);
+    if (c->stream.other.len) // an error instead of a stream
+        take_data(c, c->stream.other.data, c->stream.other.len);
     s->status = (int)status;
     if (code != CURLE_OK)
         fail(s, curl_easy_strerror(code));
     else if (status != 200)
         fail(s, "the server refused the request");
-    else if (!c->done_seen)
+    else if (!c->stream.done)
         fail(s, "the stream ended without [DONE]");
     else if (!s->first_ns)
         fail(s, "an answer without text");
@@ -313,9 +273,6 @@ td_rc load_go(const load_plan *p, load_run *out, void (*progress)(void *ctx, int
 {
     *out = (load_run){.samples = td_alloc((size_t)p->count * sizeof *out->samples)};
     driver d = {.plan = p, .run = out, .multi = curl_multi_init(), .random = p->seed};
-    d.headers = curl_slist_append(NULL, "content-type: application/json");
-    for (char *const *h = p->headers; h && *h; h++)
-        d.headers = curl_slist_append(d.headers, *h);
     td_rc rc = out->samples && d.multi ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory for the run");
     double at_s = 0;
     for (int32_t i = 0; !rc && p->rate > 0 && i < p->count; i++) {
@@ -328,7 +285,6 @@ td_rc load_go(const load_plan *p, load_run *out, void (*progress)(void *ctx, int
         client_free(&d, d.clients);
     if (d.multi)
         curl_multi_cleanup(d.multi);
-    curl_slist_free_all(d.headers);
     return rc;
 }
 
@@ -338,41 +294,4 @@ void load_free(load_run *r, int32_t count)
         td_free(r->samples[i].gaps_s);
     td_free(r->samples);
     r->samples = NULL;
-}
-
-static size_t on_answer(char *p, size_t size, size_t count, void *ctx)
-{
-    return td_buf_add(ctx, p, size * count) ? size * count : 0;
-}
-
-td_rc load_find_model(const load_plan *p, td_buf *model, td_err *err)
-{
-    char url[2048];
-    snprintf(url, sizeof url, "%s/v1/models", p->url);
-    td_buf answer = {.max_bytes = ANSWER_BYTES_MAX};
-    CURL *easy = curl_easy_init();
-    if (!easy)
-        return td_fail(err, TD_E_NOMEM, "no memory for a request");
-    struct curl_slist *headers = NULL;
-    for (char *const *h = p->headers; h && *h; h++)
-        headers = curl_slist_append(headers, *h);
-    set_common(easy, headers);
-    curl_easy_setopt(easy, CURLOPT_URL, url);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)CONNECT_S);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &answer);
-    CURLcode code = curl_easy_perform(easy);
-    td_json *j = NULL;
-    td_rc rc = code ? td_fail(err, TD_E_IO, "%s: %s", url, curl_easy_strerror(code))
-                    : td_json_parse(td_buf_cstr(&answer), answer.len, &td_json_request_limits, &j, err);
-    const char *id = td_json_get_str(cJSON_GetArrayItem(td_json_get(j, "data"), 0), "id", NULL);
-    if (!rc && !id)
-        rc = td_fail(err, TD_E_IO, "%s lists no model; is the server ready?", url);
-    if (!rc)
-        td_buf_str(model, id);
-    td_json_free(j);
-    td_buf_free(&answer);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(easy);
-    return rc;
 }

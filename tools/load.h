@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/flags.h"
+#include "tools/remote.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,9 +22,9 @@ typedef struct load_sample { // one request
 } load_sample;
 
 typedef struct load_plan { // the run as asked for
-    const char *url, *model;
+    const remote *server;
+    const char *model;
     bool chat;
-    char *const *headers;    // "authorization: …", NULL ends
     int32_t count, concurrency_max; // 0 = no bound
     double rate, burstiness; // requests a second, 0 = all at once
     int32_t input_len, output_len, prefix_len;
@@ -37,8 +37,6 @@ typedef struct load_run {
     int32_t running_max;     // most requests under way at once
 } load_run;
 
-/* The server's first model, into *model. */
-td_rc load_find_model(const load_plan *p, td_buf *model, td_err *err);
 /* Runs the plan; failed requests are marked, not fatal. progress may be NULL. An interrupt ends it early. */
 td_rc load_go(const load_plan *p, load_run *out, void (*progress)(void *ctx, int32_t done, int32_t count), void *ctx,
               td_err *err);

@@ -130,7 +130,7 @@ static td_rc check_operands(const flags *f, size_t verb, td_err *err)
     size_t count = flags_operand_count(f);
     if (*wanted && *wanted != '[' && !count)
         return td_fail(err, TD_E_USAGE, "usage: tandem %s %s [flags]", verbs_table.verbs[verb].name, wanted);
-    if (count > (*wanted == '[' ? 2 : *wanted != 0))
+    if (count > (verb == VERB_HELP ? 2 : *wanted != 0)) // the name of a verb may have two words
         return td_fail(err, TD_E_USAGE, "'%.60s' is one word too many for `%s`; texts with spaces need quotes",
                        flags_operand(f, count - 1), verbs_table.verbs[verb].name);
     return TD_OK;

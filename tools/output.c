@@ -3,15 +3,22 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
+
+static atomic_bool broken;
+
+bool output_broken(void) { return broken; }
 
 td_rc output_bytes(int fd, const void *p, size_t len, td_err *err)
 {
     for (size_t done = 0; done < len;) {
         ssize_t n = write(fd, (const char *)p + done, len - done);
-        if (n < 0 && errno != EINTR)
+        if (n < 0 && errno != EINTR) {
+            broken = broken || fd == STDOUT_FILENO;
             return td_fail(err, TD_E_IO, "cannot write the output: %s", strerror(errno));
+        }
         done += n > 0 ? (size_t)n : 0;
     }
     return TD_OK;

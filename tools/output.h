@@ -10,5 +10,6 @@ td_rc output_buf(const td_buf *text, td_err *err); // to stdout; TD_E_NOMEM when
 /* A model's words to stdout. On a terminal control characters other than newline and tab are shown as spaces: what a
  * model says must not drive the terminal. */
 td_rc output_text(const char *text, size_t len, td_err *err);
+bool output_broken(void); // a write to stdout has failed: nobody reads any more
 
 #endif

@@ -79,6 +79,8 @@ static const flags_def defs[] = {
     {"prompt", FLAG_LIST, NULL, GENERATE, "TEXT", .letter = 'p', .group = G_INPUT,
      .help = "Prompt, or in `chat` one turn; repeatable; - reads stdin (complete)."},
     {"system", FLAG_STR, NULL, V(CHAT), "TEXT", .group = G_INPUT, .help = "System message before the conversation."},
+    {"history", FLAG_STR, "auto", V(CHAT), "FILE", .group = G_INPUT,
+     .help = "Where typed lines are kept; auto: tandem/chat_history in XDG_STATE_HOME; none: nowhere."},
     {"ids", FLAG_BOOL, NULL, V(COMPLETE), .group = G_INPUT,
      .help = "Print token ids, one line a choice, instead of text."},
     {"add-special", FLAG_BOOL, "true", V(COMPLETE) | V(TOKENIZE), .group = G_INPUT,
@@ -158,9 +160,11 @@ static const flags_def defs[] = {
      .choices = "md|csv|json", .group = G_BENCH, .help = "Form of the table."},
 
     /* ---- load generator ---- */
-    {"url", FLAG_STR, "http://127.0.0.1:8000", V(BENCH_SERVE), "URL", .group = G_LOAD, .help = "Server to load."},
-    {"model", FLAG_STR, NULL, V(BENCH_SERVE), "NAME", .group = G_LOAD,
-     .help = "`model` of the requests; default: the server's first."},
+    {"url", FLAG_STR, NULL, V(BENCH_SERVE) | V(CHAT), "URL", .group = G_LOAD,
+     .help = "OpenAI-compatible server to talk to, http://HOST:PORT; `bench serve` takes http://127.0.0.1:8000 when it "
+             "is absent."},
+    {"model", FLAG_STR, NULL, V(BENCH_SERVE) | V(CHAT), "NAME", .group = G_LOAD,
+     .help = "`model` of the requests to --url; default: the server's first."},
     {"endpoint", FLAG_ENUM, "completions", V(BENCH_SERVE), .choices = "completions|chat", .group = G_LOAD,
      .help = "Which API to call, streaming."},
     {"num-prompts", FLAG_INT, "100", V(BENCH_SERVE), "N", .min = 1, .max = 10000000, .group = G_LOAD,
@@ -185,9 +189,9 @@ static const flags_def defs[] = {
     {"host", FLAG_STR, "127.0.0.1", V(SERVE), "ADDR", .group = G_HTTP, .help = "Address to listen on."},
     {"port", FLAG_INT, "8000", V(SERVE), "N", .max = 65535, .group = G_HTTP, .help = "0: any free port."},
     {"uds", FLAG_STR, NULL, V(SERVE), "PATH", .group = G_HTTP, .help = "Unix socket instead of host and port."},
-    {"api-key", FLAG_LIST, NULL, V(SERVE) | V(BENCH_SERVE), "KEY", .traits = FLAG_SECRET, .group = G_HTTP,
+    {"api-key", FLAG_LIST, NULL, V(SERVE) | V(BENCH_SERVE) | V(CHAT), "KEY", .traits = FLAG_SECRET, .group = G_HTTP,
      .help = "Key that requests must carry; repeatable. Visible to other users: prefer the file."},
-    {"api-key-file", FLAG_STR, NULL, V(SERVE) | V(BENCH_SERVE), "FILE", .group = G_HTTP,
+    {"api-key-file", FLAG_STR, NULL, V(SERVE) | V(BENCH_SERVE) | V(CHAT), "FILE", .group = G_HTTP,
      .help = "Keys, one a line; read again on SIGHUP."},
     {"ssl-certfile", FLAG_STR, NULL, V(SERVE), "FILE", .group = G_HTTP, .help = "Certificate chain: serve HTTPS."},
     {"ssl-keyfile", FLAG_STR, NULL, V(SERVE), "FILE", .group = G_HTTP, .help = "Its private key."},
@@ -287,9 +291,12 @@ static const flags_def defs[] = {
 static const flags_verb verbs[VERB_COUNT] = {
     [VERB_SERVE] = {"serve", "MODEL", "the OpenAI-compatible HTTP server", NULL},
     [VERB_COMPLETE] = {"complete", "MODEL", "continue one or more texts, streamed to stdout", NULL},
-    [VERB_CHAT] = {"chat", "MODEL", "talk to the model in the terminal",
-                   "Talk to the model in the terminal. /reset forgets the conversation, /exit or Ctrl-D ends, Ctrl-C "
-                   "stops an answer. With -p one turn is answered and the program ends."},
+    [VERB_CHAT] = {"chat", "[MODEL]", "talk to a model in the terminal",
+                   "Talk to MODEL, or with --url to a server, in the terminal. Ctrl-C stops an answer, /exit or Ctrl-D "
+                   "ends, /help lists the other commands (/reset, /retry, /system). A line that ends with \\ goes on "
+                   "in the next one; Alt-Enter breaks a line, and pasted text keeps its lines. With -p its turns are "
+                   "answered and the program ends. With --url the server decides what is not given here; flags of "
+                   "memory, batch and device are of no use."},
     [VERB_RUN_BATCH] = {"run-batch", "MODEL", "a file of OpenAI batch requests in, results out",
                         "Lines {\"custom_id\":…,\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{…}} in, "
                         "lines {\"id\":…,\"custom_id\":…,\"response\":{\"status_code\":…,\"body\":…},\"error\":…} out. "

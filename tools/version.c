@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "kernels/device.h"
+#include "tools/editor.h"
 #include "tools/output.h"
 #include "tools/verbs.h"
 
@@ -24,7 +25,7 @@ typedef struct library {
     char version[64];
 } library;
 
-enum { LIBRARIES = 7 };
+enum { LIBRARIES = 8 };
 
 /* Versions found at run time, which may differ from those built against. */
 static void libraries(library out[LIBRARIES])
@@ -35,11 +36,11 @@ static void libraries(library out[LIBRARIES])
         {"cJSON", cJSON_Version()},           {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
         {"libmicrohttpd", MHD_get_version()}, {"libyaml", yaml_get_version_string()},
         {"OpenSSL", OpenSSL_version(OPENSSL_VERSION)}, {"PCRE2", pcre},
-        {"utf8proc", utf8proc_version()},
+        {"utf8proc", utf8proc_version()},     {"libedit", editor_version()},
     };
     for (int i = 0; i < LIBRARIES; i++) {
-        const char *text = found[i][1];
-        text += strcspn(text, "0123456789"); // "OpenSSL 3.0.17 1 Jul 2025"
+        const char *text = found[i][1] ? found[i][1] : "none";
+        text += found[i][1] ? strcspn(text, "0123456789") : 0; // "OpenSSL 3.0.17 1 Jul 2025"
         out[i].name = found[i][0];
         snprintf(out[i].version, sizeof out[i].version, "%.*s", (int)strcspn(text, " "), text);
     }

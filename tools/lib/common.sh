@@ -46,7 +46,7 @@ apt_install() {
 build_packages=(
     build-essential cmake ninja-build pkg-config git ca-certificates
     libcjson-dev libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev
-    libmicrohttpd-dev libgnutls28-dev libcurl4-openssl-dev
+    libmicrohttpd-dev libgnutls28-dev libcurl4-openssl-dev libedit-dev
 )
 
 # build PRESET [-DX=Y…] [TARGET…]: configures when there is no build yet or an X is another, builds what changed.
