@@ -15,10 +15,9 @@
 #include "kernels/cuda/gpu_rt.h"
 
 #ifdef TD_EMU
-#include "kernels/emu/emu.cuh"
+#include "kernels/emu/emu_ptx.cuh"
 #else
-#include <cuda_runtime.h>
-#include <stdint.h>
+#include "kernels/cuda/ptx_asm.cuh"
 #include <string.h>
 #endif
 

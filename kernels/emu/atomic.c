@@ -65,6 +65,7 @@ static void check(const void *at, size_t bytes, int32_t op, const char *file, in
         emu_fail("misaligned", "an atomic operation of %zu bytes at an address %% %zu = %zu", bytes, bytes,
                  (size_t)((uintptr_t)at % bytes));
     emu_access(at, bytes, op != EMU_LOAD, EMU_ACC_ATOMIC, NULL);
+    emu_release_fenced(emu_cur, at, op != EMU_LOAD);
 }
 
 /* Whoever polls lets others run. One that polls for ever waits for what cannot come. */

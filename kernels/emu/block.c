@@ -106,22 +106,30 @@ void emu_named_arrive(uint32_t id, uint32_t threads, const char *file, int line)
         bar_finish(f->block, id);
 }
 
-static void lanes_left(const emu_fiber *f)
+static void left(emu_fiber *f, const char *file, int line)
+{
+    f->file = file; // the place that a reader wants is where the others wait
+    f->line = line;
+}
+
+static void lanes_left(emu_fiber *f)
 {
     const emu_rendezvous *slot = &f->block->meet[f->warp * EMU_WARP];
     for (int i = 0; i < EMU_WARP; i++)
-        if (slot[i].arrived && slot[i].mask >> f->lane & 1)
-            emu_fail("missing lane", "lane %u ended while others wait for it in %s at %s:%d", f->lane, slot[i].what,
-                     slot[i].file, slot[i].line);
+        if (slot[i].arrived && slot[i].mask >> f->lane & 1) {
+            left(f, slot[i].file, slot[i].line);
+            emu_fail("missing lane", "lane %u ended while others wait for it in %s", f->lane, slot[i].what);
+        }
 }
 
 void emu_fiber_exited(emu_fiber *f)
 {
     emu_block *b = f->block;
     const emu_bar *bar = &b->bars[0];
-    if (bar->expected)
-        emu_fail("barrier divergence", "a thread ended while %u wait in __syncthreads at %s:%d", bar->count, bar->file,
-                 bar->line);
+    if (bar->expected) {
+        left(f, bar->file, bar->line);
+        emu_fail("barrier divergence", "a thread ended while %u wait in __syncthreads", bar->count);
+    }
     lanes_left(f);
     b->exited = true;
     b->alive--;

@@ -56,6 +56,15 @@ static bool place_of(const void *pc, place *out)
     return found;
 }
 
+bool emu_place_text(const void *pc, char *out, size_t cap)
+{
+    place p;
+    if (!pc || !place_of(pc, &p))
+        return false;
+    snprintf(out, cap, "%s:%d", p.file, p.line);
+    return true;
+}
+
 static void fail(const void *pc, const char *kind, const char *fmt, va_list args)
 {
     char text[512], message[900];

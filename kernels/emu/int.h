@@ -62,18 +62,22 @@ typedef struct emu_rec {
     uint32_t clock;
     uint32_t op;    // the launch or copy
     uint32_t group; // in the launch
+    uint32_t pc;    // from the start of the program; 0: a wrapper's
     uint16_t gid;   // fiber in the group
+    uint16_t rel;   // releases of the group before it
     uint8_t mask;   // bytes of the granule
     uint8_t kind;   // EMU_ACC_*
 } emu_rec;
 
-enum { EMU_ACC_PLAIN = 0, EMU_ACC_ATOMIC = 1, EMU_ACC_ASYNC = 2 }; // ASYNC: by the async proxy (TMA, bulk, wgmma)
+// ISSUE: the start of a copy in flight, DELIVER: its end; ASYNC: a read by the async proxy (wgmma, bulk stores)
+enum { EMU_ACC_PLAIN, EMU_ACC_ATOMIC, EMU_ACC_ISSUE, EMU_ACC_DELIVER, EMU_ACC_ASYNC };
+enum { EMU_IN_FLIGHT_NONE, EMU_IN_FLIGHT_CP_ASYNC, EMU_IN_FLIGHT_BULK };
 
-/* What is known of 4 bytes. `pending`: 1 + a kind of emu_pending while a copy into them is in flight. */
+/* What is known of 4 bytes. */
 typedef struct emu_cell {
     emu_rec write, read[2];
-    uint8_t pending;
-    uint8_t pad[3];
+    uint8_t in_flight; // EMU_IN_FLIGHT_*: what a copy will overwrite
+    uint8_t generic;   // the last write was not the async proxy's
 } emu_cell;
 
 /* A time as a barrier object holds it: for each fiber of the group the clock up to which all is ordered before. */
@@ -121,6 +125,7 @@ struct emu_fiber {
     uint32_t mbar_off, mbar_parity;
     uint64_t polled; // value that the last poll saw
     uint32_t polls;  // in a row that saw the same
+    uint32_t regs_in_flight; // wgmma results that are not there yet
     // cp.async
     emu_copy *copies;
     uint32_t copy_count, copy_cap, copy_batch; // batch: commit groups so far
@@ -153,6 +158,7 @@ struct emu_block {
     emu_mbar *mbars;      // [mbar_count]
     uint32_t mbar_count;
     emu_wgmma_state *wgmma; // [warpgroups] or NULL
+    uint32_t wgmma_in_flight;
     int32_t regs_free, regs_of[EMU_BLOCK_MAX / 128]; // setmaxnreg; 0: as launched
     bool exited;            // some fiber has
 };
@@ -167,8 +173,8 @@ struct emu_group {
     uint32_t alive;
     uint32_t cluster_epoch, cluster_count;
     emu_time cluster_time;
-    uint32_t *acquired; // [groups of the launch] or NULL: releases of other groups that lie before
-    uint32_t releases;
+    uint32_t *acquired; // [groups of the launch] or NULL: how many releases of each lie before
+    uint16_t releases;
     emu_group *next;    // parked at griddepcontrol.wait
 };
 
@@ -186,6 +192,7 @@ struct emu_launch_op {
     uint32_t group_count;
     _Atomic uint32_t next_group;
     uint32_t *group_order; // [group_count]
+    struct emu_release *releases; // addresses that order groups
     emu_group *parked;     // groups whose prologue ran
     emu_worker *parked_worker;
     bool primary_done;     // the kernel ahead has ended
@@ -227,6 +234,7 @@ __attribute__((noreturn, format(printf, 2, 3))) void emu_fail(const char *kind, 
 __attribute__((noreturn, format(printf, 3, 4))) void emu_fail_at(const void *pc, const char *kind, const char *fmt,
                                                                  ...);
 void emu_enter(const char *what, const char *file, int line); // every call from a kernel
+bool emu_place_text(const void *pc, char *out, size_t cap);   // "file:line"
 
 // block.c
 void emu_fiber_exited(emu_fiber *f);
@@ -243,10 +251,23 @@ bool emu_mem_free(void *p, bool device);        // false: p is not the start of 
 emu_region *emu_mem_find(const void *at);       // the region that holds the byte, or NULL
 size_t emu_mem_used(void);                      // bytes of device memory given out
 
+// when.c
+bool emu_when_before(uint32_t id, const emu_when *w); // operation `id` was over when w began
+void emu_when_name(uint32_t id, uint32_t stream, uint32_t seq, const char *what); // before it runs
+const char *emu_when_what(uint32_t id);
+bool emu_when_later(uint32_t id, const emu_when *w);  // it comes after w in w's own stream order
+void emu_release_fenced(emu_fiber *f, const void *at, bool writes); // atomics as the way between groups
+void emu_releases_drop(emu_launch_op *op);
+
 // race.c
 void emu_copy_access(const emu_when *w, const void *at, size_t bytes, bool write, const char *what);
-void emu_when_name(uint32_t id, uint32_t stream, uint32_t seq, const char *what); // before it runs
-bool emu_access(const void *at, size_t bytes, bool write, int kind, const void *pc); // aborts on a fault
+void emu_access(const void *at, size_t bytes, bool write, int kind, const void *pc); // ends the process on a fault
+void emu_in_flight(const void *shared, size_t bytes, int what); // marks shared memory of the fiber's group
+// wgmma.c: called where something of the kind is in flight
+void emu_regs_access(const void *at, size_t bytes, const void *pc);           // the own stack
+void emu_wgmma_reads(emu_block *b, size_t off, size_t bytes, const void *pc); // before a write to shared memory
+
+// time.c
 void emu_time_release(emu_fiber *f, emu_time *t); // f's past becomes part of t; f's clock goes on
 void emu_time_acquire(emu_fiber *f, const emu_time *t);
 void emu_time_drop(emu_time *t);

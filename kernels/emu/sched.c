@@ -343,6 +343,7 @@ void emu_launch_run(emu_launch_op *op)
         pthread_join(thread[i], NULL);
     td_free(op->group_order);
     op->group_order = NULL;
+    emu_releases_drop(op);
     counters.launches++;
     uint64_t blocks = (uint64_t)op->grid[0] * op->grid[1] * op->grid[2];
     counters.blocks += blocks;
