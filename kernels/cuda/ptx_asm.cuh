@@ -1,4 +1,4 @@
-/* ptx_asm.cuh - the td_ functions of ptx.cuh as inline PTX: the only place that holds any. Included by ptx.cuh alone. */
+/* ptx_asm.cuh - the td_ functions of ptx.cuh as inline PTX: the only place that holds any. Included by ptx.cuh. */
 #ifndef TD_KERNELS_CUDA_PTX_ASM_CUH
 #define TD_KERNELS_CUDA_PTX_ASM_CUH
 

@@ -2,7 +2,7 @@
  * there ordered with it?
  *
  * The shadow keeps for each 4 bytes the last write and two reads, each with who, when and where. A new access that
- * overlaps one of them in bytes, is not ordered behind it, and is a write on one side and not atomic on both, is a race,
+ * overlaps one of them in bytes, is not ordered behind it, is a write on one side and not atomic on both, is a race,
  * whichever ran first here. Two readers are enough to see that somebody else read; a third may hide one of them. */
 #include "kernels/emu/int.h"
 
@@ -162,8 +162,8 @@ static void outside(const access *a)
             emu_fail_at(a->pc, "out of bounds", "%s of %zu bytes of local memory of thread %u", verb, a->bytes, t);
     const emu_region *r = emu_mem_find(at - 256);
     if (r)
-        emu_fail_at(a->pc, "out of bounds", "%s of %zu bytes of global memory, %zu bytes past the end of an allocation of "
-                    "%zu", verb, a->bytes, (size_t)((const uint8_t *)at - r->hi), (size_t)(r->hi - r->lo));
+        emu_fail_at(a->pc, "out of bounds", "%s of %zu bytes of global memory, %zu bytes past the end of an allocation "
+                    "of %zu", verb, a->bytes, (size_t)((const uint8_t *)at - r->hi), (size_t)(r->hi - r->lo));
     r = emu_mem_find(at + 255);
     if (r)
         emu_fail_at(a->pc, "out of bounds", "%s of %zu bytes of global memory, %zu bytes before an allocation of %zu",

@@ -106,8 +106,8 @@ static int check(const planted *p)
         snprintf(kind, sizeof kind, "emu: %s: ", p->kind);
         if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT || !strstr(text, kind) || !strstr(text, p->kernel) ||
             (*p->file && !names_marked_line(p, text))) {
-            print_error("%s, %s: status %x, wanted '%s' at its mark in %s\n%s", p->name, schedules[i].name, status, kind,
-                        p->file, text);
+            print_error("%s, %s: status %x, wanted '%s' at its mark in %s\n%s", p->name, schedules[i].name, status,
+                        kind, p->file, text);
             bad++;
         }
     }
