@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-void batch_layout(batch *b, const kv_geometry *g, int32_t tok_max, int32_t row_max, int32_t page_max, td_carve *c)
+/* The arrays of a step, tightly: what is pushed is what the step needs. */
+static void place(batch *b, const kv_geometry *g, int32_t tok_count, int32_t row_count, td_carve *c)
 {
-    size_t T = (size_t)tok_max, R = (size_t)row_max;
-    *b = (batch){.tok_max = tok_max, .row_max = row_max, .page_max = page_max};
+    size_t T = (size_t)tok_count, R = (size_t)row_count;
     b->tok_slot = td_carve_take(c, T, sizeof *b->tok_slot);
     b->pos = td_carve_take(c, T, sizeof *b->pos);
     b->row = td_carve_take(c, T, sizeof *b->row);
@@ -17,9 +17,27 @@ void batch_layout(batch *b, const kv_geometry *g, int32_t tok_max, int32_t row_m
     b->slots = td_carve_take(c, T, sizeof *b->slots);
     for (int32_t i = 0; i < g->group_count; i++) {
         b->kv_slot[i] = td_carve_take(c, T, sizeof *b->kv_slot[i]);
-        b->page[i] = td_carve_take(c, R * (size_t)page_max, sizeof *b->page[i]);
+        b->page[i] = td_carve_take(c, R * (size_t)b->page_max, sizeof *b->page[i]);
     }
-    b->samples = td_carve_take(c, T, sizeof *b->samples);
+}
+
+size_t batch_stage_bytes(const kv_geometry *g, int32_t tok_max, int32_t row_max, int32_t page_max)
+{
+    batch b = {.page_max = page_max};
+    td_carve c = {0};
+    place(&b, g, tok_max, row_max, &c);
+    return c.off;
+}
+
+void batch_init(batch *b, int32_t tok_max, int32_t row_max, kern_stage *stage, batch_sample *samples)
+{
+    *b = (batch){.tok_max = tok_max, .row_max = row_max, .stage = stage, .samples = samples};
+}
+
+/* Where the device sees an array of the stage. */
+static int32_t *on_device(const batch *b, const int32_t *host)
+{
+    return (int32_t *)(void *)((char *)b->stage->dev + ((const char *)host - (const char *)b->stage->host));
 }
 
 static void add_sample(batch *b, batch_sample s, int32_t tok)
@@ -67,16 +85,28 @@ static void add_row(batch *b, const kv_geometry *g, seq *q, int32_t row)
     want_logits(b, q, tok0);
 }
 
+static void name_arrays(batch *b, const kv_geometry *g, int32_t row_count)
+{
+    b->k = (kern_batch){.tok_slot = on_device(b, b->tok_slot), .pos = on_device(b, b->pos),
+                        .row = on_device(b, b->row), .row_tok0 = on_device(b, b->row_tok0),
+                        .row_ctx = on_device(b, b->row_ctx), .sample_tok = on_device(b, b->sample_tok),
+                        .slots = on_device(b, b->slots), .row_count = row_count, .group_count = g->group_count};
+    for (int32_t i = 0; i < g->group_count; i++)
+        b->k.group[i] = (kern_batch_group){.kv_slot = on_device(b, b->kv_slot[i]), .page = on_device(b, b->page[i]),
+                                           .page_max = b->page_max, .block_tok = g->block_tok};
+}
+
 void batch_build(batch *b, const sched *s)
 {
     const kv_geometry *g = kv_pool_geometry(s->pool);
     td_assert(s->plan_tok <= b->tok_max && s->plan_count <= b->row_max);
-    b->k = (kern_batch){.tok_slot = b->tok_slot, .pos = b->pos, .row = b->row, .row_tok0 = b->row_tok0,
-                        .row_ctx = b->row_ctx, .sample_tok = b->sample_tok, .slots = b->slots,
-                        .row_count = s->plan_count, .group_count = g->group_count};
-    for (int32_t i = 0; i < g->group_count; i++)
-        b->k.group[i] = (kern_batch_group){.kv_slot = b->kv_slot[i], .page = b->page[i], .page_max = b->page_max,
-                                           .block_tok = g->block_tok};
+    b->page_max = 1;
+    for (int32_t row = 0; row < s->plan_count; row++)
+        b->page_max = TD_MAX(b->page_max, s->plan[row]->table.page_count);
+    td_carve c = {.base = b->stage->host, .cap = b->stage->bytes};
+    place(b, g, s->plan_tok, s->plan_count, &c);
+    b->used_bytes = c.off;
+    name_arrays(b, g, s->plan_count);
     for (int32_t row = 0; row < s->plan_count; row++)
         add_row(b, g, s->plan[row], row);
     b->row_tok0[s->plan_count] = b->k.tok_count;

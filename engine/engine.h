@@ -14,6 +14,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { SAMPLE_ROWS_MAX = 64 }; // rows handed to the sampling kernel at once
+
 struct td_engine {
     td_engine_opts opts;
     td_engine_info info;
@@ -34,11 +36,15 @@ struct td_engine {
     sched sched;
     batch batch;
     model_step step;
-    float *logits;             // [logit_rows][V]
+    kern_stage batch_stage;    // a step's description, host → device
+    kern_stage logits;         // float [logit_rows][V]; pulled where the host wants to see them
     int32_t logit_rows;
+    kern_stage sample_io;      // rows there, kern_sample_out [SAMPLE_ROWS_MAX] back
     void *sample_scratch;
-    void *step_mem;
-    size_t step_bytes;
+    void *step_mem;            // device: what a step works in
+    size_t step_mem_bytes;
+    void *plan_mem;            // host: the scheduler's plan and what its tokens are for
+    size_t step_bytes;         // of all of these
     metrics metrics;
     td_request *touched;       // requests with news for their callers, until the end of the step
 

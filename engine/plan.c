@@ -10,8 +10,9 @@
 #include <string.h>
 
 #define KV_BYTES_DEFAULT (4ull << 30)   // as much as other servers give a CPU's cache
+#define GPU_SHARE_DEFAULT 0.9           // of a GPU's memory
 #define LOGIT_BYTES (32ull << 20)       // logits of a slice of sampled rows
-enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, STEP_TOK_MAX = 2048, ROWS_MAX = 64 };
+enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, STEP_TOK_MAX = 2048 };
 
 static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
 {
@@ -49,22 +50,45 @@ static int32_t len_fitting(const kv_geometry *g, int64_t block_count, int32_t st
     return lo;
 }
 
-static void step_layout(td_engine *e, const kv_geometry *g, int32_t tok_max, int32_t len, td_carve *c)
+/* What stays on the device. */
+static void step_layout(td_engine *e, int32_t tok_max, int32_t len, td_carve *c)
 {
-    int32_t rows = e->info.max_num_seqs;
-    batch_layout(&e->batch, g, tok_max, rows, (len + g->block_tok - 1) / g->block_tok, c);
-    e->sched.plan = td_carve_take(c, (size_t)rows, sizeof *e->sched.plan);
     model_step_layout(e->model, tok_max, tok_max, len, c, &e->step);
-    e->logits = td_carve_take(c, (size_t)e->logit_rows * (size_t)e->info.vocab_count, sizeof(float));
-    e->sample_scratch = td_carve_take(c, e->dev->ops->sample_scratch_bytes(e->dev, ROWS_MAX, e->info.vocab_count), 1);
-    e->kv_layers = td_carve_take(c, (size_t)e->info.layer_count, sizeof *e->kv_layers);
+    e->sample_scratch =
+        td_carve_take(c, e->dev->ops->sample_scratch_bytes(e->dev, SAMPLE_ROWS_MAX, e->info.vocab_count), 1);
 }
+
+/* What the engine thread alone looks at. */
+static void plan_layout(td_engine *e, int32_t tok_max, td_carve *c, batch_sample **samples)
+{
+    e->sched.plan = td_carve_take(c, (size_t)e->info.max_num_seqs, sizeof *e->sched.plan);
+    e->kv_layers = td_carve_take(c, (size_t)e->info.layer_count, sizeof *e->kv_layers);
+    *samples = td_carve_take(c, (size_t)tok_max, sizeof **samples);
+}
+
+typedef struct step_sizes {
+    size_t device, host, batch, logits, sample; // bytes; the last three are stages
+} step_sizes;
+
+static step_sizes step_plan(td_engine *e, const kv_geometry *g, int32_t tok_max, int32_t len)
+{
+    int32_t pages = (len + g->block_tok - 1) / g->block_tok, vocab = e->info.vocab_count;
+    td_carve device = {0}, host = {0};
+    batch_sample *samples;
+    step_layout(e, tok_max, len, &device);
+    plan_layout(e, tok_max, &host, &samples);
+    return (step_sizes){.device = device.off, .host = host.off,
+                        .batch = batch_stage_bytes(g, tok_max, e->info.max_num_seqs, pages),
+                        .logits = (size_t)e->logit_rows * (size_t)vocab * sizeof(float),
+                        .sample = e->dev->ops->sample_io_bytes(e->dev, SAMPLE_ROWS_MAX, vocab)};
+}
+
+static uint64_t step_sum(const step_sizes *z) { return z->device + z->host + z->batch + z->logits + z->sample; }
 
 static uint64_t step_bytes(td_engine *e, const kv_geometry *g, int32_t len)
 {
-    td_carve count = {0};
-    step_layout(e, g, e->info.max_num_batched_tokens, len, &count);
-    return count.off;
+    step_sizes z = step_plan(e, g, e->info.max_num_batched_tokens, len);
+    return step_sum(&z);
 }
 
 /* What a bound on this process leaves for cache and steps together: all but a margin for what comes and goes. */
@@ -74,10 +98,29 @@ static uint64_t bound_left(const td_memory *m)
     return m->bound_bytes > margin ? m->bound_bytes - margin : 0;
 }
 
+/* The same on a GPU: its share of the memory, less what is in use and what steps will take. */
+static td_rc cache_bytes_gpu(td_engine *e, const kv_geometry *g, int32_t len, uint64_t *out, td_err *err)
+{
+    double share = e->opts.gpu_memory_utilization > 0 ? e->opts.gpu_memory_utilization : GPU_SHARE_DEFAULT;
+    uint64_t total, unused, step = step_bytes(e, g, len);
+    e->dev->ops->memory(e->dev, &total, &unused);
+    uint64_t taken = total - unused + step, may = (uint64_t)((double)total * share);
+    *out = e->opts.kv_cache_memory ? e->opts.kv_cache_memory : may > taken ? may - taken : 0;
+    if (*out && *out + step <= unused)
+        return TD_OK;
+    return td_fail_param(err, TD_E_NOMEM, "gpu-memory-utilization",
+                         "steps of %llu MiB and a KV cache of %llu MiB do not fit beside the weights into %.2f of %llu "
+                         "MiB; lower --max-num-batched-tokens, --max-num-seqs or --kv-cache-memory",
+                         (unsigned long long)(step >> 20), (unsigned long long)(*out >> 20), share,
+                         (unsigned long long)(total >> 20));
+}
+
 /* Bytes for the cache. Where nobody named them: no more than others take, half of what the machine has free, and within
  * a bound on the process what steps leave. Steps whose size is ours to choose shrink first: they may have half. */
 static td_rc cache_bytes(td_engine *e, const kv_geometry *g, int32_t len, bool step_given, uint64_t *out, td_err *err)
 {
+    if (e->dev->ops->memory)
+        return cache_bytes_gpu(e, g, len, out, err);
     td_memory m = td_memory_now(e->opts.max_rss, "");
     uint64_t left = bound_left(&m), step = step_bytes(e, g, len);
     while (!step_given && step > left / 2 && e->info.max_num_batched_tokens > STEP_TOK_MIN) {
@@ -106,11 +149,14 @@ static td_rc plan_kv(td_engine *e, bool step_given, td_err *err)
     for (int32_t l = 0; l < c->layer_count; l++)
         window[l] = c->layer[l].window;
     td_rc rc = kv_type_of(e, &type, err);
+    int32_t block_tok = e->opts.block_size ? e->opts.block_size : e->dev->ops->block_tok;
     if (rc == TD_OK)
-        rc = kv_geometry_plan(type, c->kv_heads, c->head_dim, e->opts.block_size ? e->opts.block_size : 16, window,
-                              c->layer_count, &g, err);
+        rc = kv_geometry_plan(type, c->kv_heads, c->head_dim, block_tok, window, c->layer_count, &g, err);
     if (rc != TD_OK)
         return rc;
+    if (kv_block_bytes(e->dev, &g) == 0)
+        return td_fail_param(err, TD_E_UNSUPPORTED, "kv-cache-dtype", "%s keeps no KV cache of type %s",
+                             e->dev->ops->name, kern_kv_type_names[type]);
     if (type == KV_Q8_0 && c->head_dim % 32)
         return td_fail_param(err, TD_E_UNSUPPORTED, "kv-cache-dtype",
                              "q8_0 needs a head dim that is a multiple of 32, not %d", c->head_dim);
@@ -142,29 +188,49 @@ static td_rc plan_kv(td_engine *e, bool step_given, td_err *err)
     return kv_pool_open(e->dev, &g, (int32_t)count, &e->pool, err);
 }
 
-static td_rc reserve_step(td_engine *e, int32_t tok_max, td_err *err)
+static bool stages_alloc(td_engine *e, const step_sizes *z)
 {
-    const kv_geometry *g = kv_pool_geometry(e->pool);
-    td_carve count = {0};
-    step_layout(e, g, tok_max, e->info.max_model_len, &count);
-    e->step_bytes = count.off;
-    e->step_mem = e->dev->ops->alloc(e->dev, count.off);
-    if (!e->step_mem)
-        return td_fail(err, TD_E_NOMEM,
-                       "not enough memory for steps of %d tokens (%zu MiB); lower --max-num-batched-tokens", tok_max,
-                       count.off >> 20);
-    td_carve bind = {.base = e->step_mem, .cap = count.off};
-    step_layout(e, g, tok_max, e->info.max_model_len, &bind);
-    for (int32_t l = 0; l < e->info.layer_count; l++)
-        kv_layer_view(e->pool, l, &e->kv_layers[l]);
-    return TD_OK;
+    const kern_ops *ops = e->dev->ops;
+    return ops->stage_alloc(e->dev, z->batch, &e->batch_stage) && ops->stage_alloc(e->dev, z->logits, &e->logits) &&
+           ops->stage_alloc(e->dev, z->sample, &e->sample_io);
 }
 
 static void release_step(td_engine *e)
 {
+    if (!e->dev)
+        return;
+    const kern_ops *ops = e->dev->ops;
     if (e->step_mem)
-        e->dev->ops->free(e->dev, e->step_mem, e->step_bytes);
-    e->step_mem = NULL;
+        ops->free(e->dev, e->step_mem, e->step_mem_bytes);
+    ops->stage_free(e->dev, &e->batch_stage);
+    ops->stage_free(e->dev, &e->logits);
+    ops->stage_free(e->dev, &e->sample_io);
+    td_free(e->plan_mem);
+    e->step_mem = e->plan_mem = NULL;
+}
+
+static td_rc reserve_step(td_engine *e, int32_t tok_max, td_err *err)
+{
+    const kv_geometry *g = kv_pool_geometry(e->pool);
+    step_sizes z = step_plan(e, g, tok_max, e->info.max_model_len);
+    batch_sample *samples;
+    e->step_bytes = step_sum(&z);
+    e->step_mem_bytes = z.device;
+    e->step_mem = e->dev->ops->alloc(e->dev, z.device);
+    e->plan_mem = td_alloc(z.host);
+    if (!e->step_mem || !e->plan_mem || !stages_alloc(e, &z)) {
+        release_step(e);
+        return td_fail(err, TD_E_NOMEM,
+                       "not enough memory for steps of %d tokens (%zu MiB); lower --max-num-batched-tokens", tok_max,
+                       e->step_bytes >> 20);
+    }
+    td_carve device = {.base = e->step_mem, .cap = z.device}, host = {.base = e->plan_mem, .cap = z.host};
+    step_layout(e, tok_max, e->info.max_model_len, &device);
+    plan_layout(e, tok_max, &host, &samples);
+    batch_init(&e->batch, tok_max, e->info.max_num_seqs, &e->batch_stage, samples);
+    for (int32_t l = 0; l < e->info.layer_count; l++)
+        kv_layer_view(e->pool, l, &e->kv_layers[l]);
+    return TD_OK;
 }
 
 /* Nanoseconds of a step of `tok_count` tokens of one sequence that is nobody's. */
@@ -180,6 +246,7 @@ static uint64_t probe(td_engine *e, int32_t tok_count)
     sched_add(&s, &q);
     sched_form(&s);
     batch_build(&e->batch, &s);
+    e->dev->ops->stage_push(e->dev, &e->batch_stage, 0, e->batch.used_bytes);
     uint64_t from = td_now_ns();
     model_forward(e->model, &e->step, &e->batch.k, e->kv_layers, kv_pool_geometry(e->pool)->layer_group);
     uint64_t ns = td_now_ns() - from;
@@ -216,11 +283,13 @@ static void say_plan(const td_engine *e)
 
 td_rc engine_plan(td_engine *e, td_err *err)
 {
+    if (e->info.max_num_batched_tokens == 0)
+        e->info.max_num_batched_tokens = e->dev->ops->step_tok;
     bool measured = e->info.max_num_batched_tokens == 0;
     if (measured)
         e->info.max_num_batched_tokens = STEP_TOK_MAX; // the cache is planned for the longest step
     uint64_t rows = LOGIT_BYTES / ((uint64_t)e->info.vocab_count * sizeof(float));
-    e->logit_rows = (int32_t)TD_MAX(TD_MIN(rows, (uint64_t)ROWS_MAX), 8u);
+    e->logit_rows = (int32_t)TD_MAX(TD_MIN(rows, (uint64_t)SAMPLE_ROWS_MAX), 8u);
     td_rc rc = plan_kv(e, !measured, err);
     if (rc == TD_OK && measured)
         rc = measure_step_tok(e, err);

@@ -1,5 +1,5 @@
-/* One step: the plan becomes a batch, the batch becomes logits, logits become tokens and events. Nothing here can fail:
- * memory was reserved at start and blocks when the step was formed. */
+/* One step: the plan becomes a batch, the batch becomes logits, logits become tokens and events. Nothing here can fail
+ * but the device itself: memory was reserved at start and blocks when the step was formed. */
 #include "engine/engine.h"
 
 #include "base/check.h"
@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-enum { ROWS_MAX = 64 }; // rows handed to the sampling kernel at once
-
 typedef struct row_use { // what one kernel row is for
     seq *seq;
     int32_t position;    // prompt rows: of the token whose successor is scored
@@ -19,9 +17,8 @@ typedef struct row_use { // what one kernel row is for
 
 typedef struct row_set {
     int32_t count;
-    kern_sample_row rows[ROWS_MAX];
-    kern_sample_out out[ROWS_MAX];
-    row_use use[ROWS_MAX];
+    kern_sample_row rows[SAMPLE_ROWS_MAX];
+    row_use use[SAMPLE_ROWS_MAX];
 } row_set;
 
 static void prompt_result(seq *q, int32_t position, const kern_sample_out *o)
@@ -33,24 +30,28 @@ static void prompt_result(seq *q, int32_t position, const kern_sample_out *o)
         p->top[i] = (td_logprob){o->top_ids[i], i + 1, o->top_logprobs[i]};
 }
 
+static void engine_wait(td_engine *e) { e->dev->ops->wait(e->dev, e->dev->ops->mark(e->dev)); }
+
 static void rows_flush(td_engine *e, row_set *set)
 {
     if (set->count == 0)
         return;
-    kern_sample_args a = {.logits = e->logits, .vocab = e->info.vocab_count, .logit_stride = e->info.vocab_count,
-                          .row_count = set->count, .rows = set->rows, .out = set->out, .slots = e->batch.slots,
-                          .scratch = e->sample_scratch};
+    kern_sample_out *out = e->sample_io.host;
+    kern_sample_args a = {.logits = e->logits.dev, .vocab = e->info.vocab_count, .logit_stride = e->info.vocab_count,
+                          .row_count = set->count, .rows = set->rows, .out = out, .slots = e->batch.k.slots,
+                          .scratch = e->sample_scratch, .io = &e->sample_io};
     e->dev->ops->sample(e->dev, &a);
+    engine_wait(e);
     int32_t count = engine_faulty(e) ? 0 : set->count; // what a lost device wrote is nobody's answer
     for (int32_t i = 0; i < count; i++) {
         row_use *u = &set->use[i];
         if (u->seq->req->ended)
             continue;
         if (u->prompt) {
-            prompt_result(u->seq, u->position, &set->out[i]);
+            prompt_result(u->seq, u->position, &out[i]);
         } else {
             emit_prompt(e, u->seq->req);
-            emit_token(e, u->seq, &set->out[i]);
+            emit_token(e, u->seq, &out[i]);
         }
     }
     set->count = 0;
@@ -58,18 +59,23 @@ static void rows_flush(td_engine *e, row_set *set)
 
 static kern_sample_row *rows_next(td_engine *e, row_set *set, row_use use)
 {
-    if (set->count == ROWS_MAX)
+    if (set->count == SAMPLE_ROWS_MAX)
         rows_flush(e, set);
     set->use[set->count] = use;
     return &set->rows[set->count++];
 }
 
+static const float *logits_of(const td_engine *e, int32_t row)
+{
+    return (const float *)e->logits.host + (size_t)row * (size_t)e->info.vocab_count;
+}
+
 /* slot: where a step planned ahead would look for the token, or -1. */
 static void draw(td_engine *e, row_set *set, seq *q, int32_t logit_row, int32_t slot)
 {
-    const float *logits = e->logits + (size_t)logit_row * (size_t)e->info.vocab_count;
+    size_t row_bytes = (size_t)e->info.vocab_count * sizeof(float);
     if (q->req->want_logits_hash)
-        q->logits_hash = td_hash64(logits, (size_t)e->info.vocab_count * sizeof *logits, q->logits_hash);
+        q->logits_hash = td_hash64(logits_of(e, logit_row), row_bytes, q->logits_hash);
     kern_sample_row *row = rows_next(e, set, (row_use){.seq = q});
     sampler_row(q, logit_row, row);
     row->out_slot = slot;
@@ -93,15 +99,30 @@ static void draw_others(td_engine *e, row_set *set, seq *first, int32_t logit_ro
 static void score(td_engine *e, td_request *r, int32_t logit_row)
 {
     size_t V = (size_t)e->info.vocab_count;
-    memcpy(r->score_out + (size_t)r->position_done++ * V, e->logits + (size_t)logit_row * V, V * sizeof(float));
+    memcpy(r->score_out + (size_t)r->position_done++ * V, logits_of(e, logit_row), V * sizeof(float));
     if (r->position_done == r->position_count)
         emit_end(e, r, TD_OK, NULL);
+}
+
+/* Brings the slice's logits to the host where somebody wants to see them. */
+static void show_logits(td_engine *e, int32_t first, int32_t count)
+{
+    bool wanted = false;
+    for (int32_t i = first; i < first + count; i++) {
+        const batch_sample *s = &e->batch.samples[i];
+        wanted = wanted || s->score || s->seq->req->want_logits_hash;
+    }
+    if (!wanted)
+        return;
+    e->dev->ops->stage_pull(e->dev, &e->logits, 0, (size_t)count * (size_t)e->info.vocab_count * sizeof(float));
+    engine_wait(e);
 }
 
 static void sample_slice(td_engine *e, int32_t first, int32_t count)
 {
     row_set set = {.count = 0};
-    model_logits(e->model, &e->step, first, count, e->logits);
+    model_logits(e->model, &e->step, first, count, e->logits.dev);
+    show_logits(e, first, count);
     for (int32_t i = 0; i < count; i++) {
         const batch_sample *s = &e->batch.samples[first + i];
         if (s->prompt) {
@@ -192,8 +213,11 @@ void engine_step(td_engine *e)
     int32_t tok_count = b->tok_count, row_count = b->row_count;
     b->cancel = &e->step_cancel;
     step_open(e);
-    bool whole = model_forward(e->model, &e->step, b, e->kv_layers, kv_pool_geometry(e->pool)->layer_group) &&
-                 !engine_faulty(e);
+    e->dev->ops->stage_push(e->dev, &e->batch_stage, 0, e->batch.used_bytes);
+    bool whole = model_forward(e->model, &e->step, b, e->kv_layers, kv_pool_geometry(e->pool)->layer_group);
+    if (!whole || b->sample_count == 0)
+        engine_wait(e); // nobody else does, and the batch's stage is written again
+    whole = whole && !engine_faulty(e);
     for (int32_t i = 0; i < e->sched.plan_count; i++) {
         atomic_store(&e->sched.plan[i]->req->in_step, false);
         if (whole)

@@ -28,12 +28,13 @@ typedef struct td_engine_opts { // zero-initialised, each field has a sensible d
     int32_t threads;             // 0 = what the machine leaves
     int32_t max_model_len;       // tokens of prompt and answer; 0 = the model's own, capped by the cache
     int32_t max_num_seqs;        // requests in one step; 0 = 256
-    int32_t max_num_batched_tokens; // tokens in one step; 0 = measured at start
+    int32_t max_num_batched_tokens; // tokens in one step; 0 = measured at start, on a GPU 8192
     int32_t max_num_queued;      // waiting requests; 0 = 4 × max_num_seqs
-    int32_t block_size;          // tokens in a KV block; 0 = 16
+    int32_t block_size;          // tokens in a KV block; 0 = 16, on a GPU 64
     const char *kv_cache_dtype;  // NULL = "auto"; float32, float16, bfloat16, q8_0
     uint64_t kv_cache_memory;    // bytes; 0 = planned from free memory
     uint64_t max_rss;            // bytes of resident memory that the plan keeps within; 0 = what bounds the process
+    double gpu_memory_utilization; // share of a GPU's memory for all of it, in (0, 1]; 0 = 0.9
     bool no_prefix_caching;
     const char *dtype;           // NULL = "auto"
     const char *load_format;     // NULL = "auto"; "dummy" = random weights of the config's shape

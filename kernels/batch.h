@@ -1,15 +1,21 @@
 /* batch.h - the flat batch: one step over tokens of many requests, the only thing that kernels see of them.
  *
  * Prefill chunks, single decode tokens and drafts stand side by side; requests are "rows" here. Tokens of one row are
- * consecutive and ascending in position. All arrays live in step memory of the device and are written by the engine's
- * batch builder before the step is formed; kernels only read them, but for `slots`, which the sampler writes. */
+ * consecutive and ascending in position. All arrays are device addresses into one stage (kernels.h), which the engine's
+ * batch builder fills through its host address and pushes before the step; kernels only read them, but for `slots`,
+ * which the sampler writes. */
 #ifndef TD_KERNELS_BATCH_H
 #define TD_KERNELS_BATCH_H
 
 #include "base/limits.h"
 
-#include <stdatomic.h>
 #include <stdint.h>
+#ifdef __cplusplus
+typedef int kern_cancel_word; // device code never looks at it
+#else
+#include <stdatomic.h>
+typedef atomic_int kern_cancel_word;
+#endif
 
 typedef struct kern_batch_group { // one KV group: layers of one kind that share a page table
     const int32_t *kv_slot;  // [tok] block * block_tok + offset: where this token's K and V go
@@ -32,7 +38,7 @@ typedef struct kern_batch {
     const float *embeds;     // [..][hidden] rows given as embeddings instead of ids, or NULL
     int32_t group_count;
     kern_batch_group group[TD_KV_GROUPS_MAX];
-    const atomic_int *cancel; // looked at between layers: nonzero abandons the step. NULL = never
+    const kern_cancel_word *cancel; // looked at between layers: nonzero abandons the step. NULL = never
 } kern_batch;
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/cuda/gpu_dev.h"
 
 #include <cpuid.h>
 #include <string.h>
@@ -19,11 +20,25 @@ static bool is_v3(void)
            has_f16c();
 }
 
+static td_rc open_cuda(kern_dev **out, td_err *err)
+{
+#ifdef TD_CUDA
+    return cuda_dev_open(out, err);
+#else
+    (void)out;
+    return td_fail_param(err, TD_E_DEVICE, "device", "this tandem was built without CUDA; it has: auto cpu");
+#endif
+}
+
 td_rc kern_dev_open(const kern_dev_opts *o, kern_dev **out, td_err *err)
 {
     const char *device = o->device ? o->device : "auto", *isa = o->cpu_isa ? o->cpu_isa : "auto";
+    if (strcmp(device, "cuda") == 0)
+        return open_cuda(out, err);
+    if (strcmp(device, "auto") == 0 && open_cuda(out, NULL) == TD_OK)
+        return TD_OK;
     if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
-        return td_fail_param(err, TD_E_DEVICE, "device", "no device '%s'; this build has: auto cpu", device);
+        return td_fail_param(err, TD_E_DEVICE, "device", "no device '%s'; there are: auto cpu cuda", device);
     if (!is_v3())
         return td_fail(err, TD_E_DEVICE, "this CPU lacks AVX2, FMA, F16C or BMI2; x86-64-v3 is needed");
     if (o->threads < 0 || o->threads > TD_THREADS_MAX)
@@ -36,6 +51,13 @@ void kern_dev_close(kern_dev *dev)
 {
     if (dev)
         dev->ops->close(dev);
+}
+
+td_rc kern_dev_settle(kern_dev *dev, td_err *err)
+{
+    dev->ops->wait(dev, dev->ops->mark(dev));
+    const char *fault = dev->ops->fault ? dev->ops->fault(dev) : NULL;
+    return fault ? td_fail(err, TD_E_FAULT, "the device is lost: %s", fault) : TD_OK;
 }
 
 void kern_dev_describe(td_buf *out)

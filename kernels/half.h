@@ -4,7 +4,7 @@
 
 #include "kernels/math.h"
 
-static inline float kern_f16_to_f32(uint16_t h)
+GPU_FN static inline float kern_f16_to_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 0x3ff;
     if (exp == 31)
@@ -17,7 +17,7 @@ static inline float kern_f16_to_f32(uint16_t h)
     return kern_from_bits(sign | (113 - shift) << 23 | (man << shift & 0x3ff) << 13);
 }
 
-static inline uint16_t kern_f32_to_f16(float f) // to nearest even
+GPU_FN static inline uint16_t kern_f32_to_f16(float f) // to nearest even
 {
     uint32_t u = kern_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
     if (a >= 0x7f800000)
@@ -35,9 +35,9 @@ static inline uint16_t kern_f32_to_f16(float f) // to nearest even
     return (uint16_t)(sign | (r + (rest > half || (rest == half && (r & 1)))));
 }
 
-static inline float kern_bf16_to_f32(uint16_t h) { return kern_from_bits((uint32_t)h << 16); }
+GPU_FN static inline float kern_bf16_to_f32(uint16_t h) { return kern_from_bits((uint32_t)h << 16); }
 
-static inline uint16_t kern_f32_to_bf16(float f) // to nearest even; NaN stays NaN, denormals become signed zeros
+GPU_FN static inline uint16_t kern_f32_to_bf16(float f) // to nearest even; NaN stays NaN, denormals become signed zeros
 {
     uint32_t u = kern_to_bits(f);
     if ((u & 0x7fffffff) > 0x7f800000)

@@ -2,7 +2,11 @@
  *
  * One table per back end (CPU, CUDA, emulated CUDA) behind kern_dev. The model calls operations in order on one thread;
  * on a CPU an operation returns when its work is done, on a GPU when it is queued on the device's stream. Operations
- * never fail and never allocate: shapes are asserted, scratch is reserved with the step's memory.
+ * never fail and never allocate: shapes are asserted, scratch is reserved with the step's memory. A device that is lost
+ * says so through fault().
+ *
+ * Every pointer in an operation's arguments is a device address unless its comment says "host". Host and device meet in
+ * stages: memory with an address on either side, which on a CPU are one.
  *
  * Numerics, the same for every variant of an operation:
  * - products: `chunks` canonical K chunks, each one fp32 chain over ascending k, joined as (0+1)+(2+3)…;
@@ -24,6 +28,15 @@
 #include <stdbool.h>
 
 typedef struct kern_dev kern_dev;
+
+/* ---- memory that host and device both see ----
+ * What the host wrote is there for operations queued after stage_push(); what operations wrote is there for the host
+ * once a mark made after stage_pull() was waited for. The host leaves pushed bytes alone until a later mark is reached.
+ * On a CPU the two addresses are the same and nothing is copied. */
+typedef struct kern_stage {
+    void *host, *dev;            // multiples of 64
+    size_t bytes;
+} kern_stage;
 
 /* ---- embedding: x[t] = scale * table[id] ---- */
 typedef struct kern_embed_args {
@@ -109,6 +122,16 @@ typedef struct kern_kv_store_args {
     bool rope_pairs;             // rotate (2i, 2i+1) instead of (i, i + dims/2)
 } kern_kv_store_args;
 
+/* ---- tokens out of the cache and back, in the canonical form that wire and tiers carry ----
+ * One layer: [k|v][head][tok][dim] values of the cache's type, little endian; for q8_0 the codes are followed by the
+ * scales [k|v][head][tok][dim / 32]. The same bytes on every back end, whatever the block size. */
+typedef struct kern_kv_move_args {
+    const kern_kv_layer *kv;
+    const int32_t *slot;         // [tok] block * block_tok + offset
+    int32_t tok_count;
+    uint8_t *canon;              // kern_kv_canon_bytes()
+} kern_kv_move_args;
+
 /* ---- paged attention ----
  * Query t of row r sees the keys of positions (pos - window, pos] (window 0: all from 0), read back from the cache.
  * score = scale * q·k, then softcap * tanh(score / softcap) where softcap > 0. */
@@ -143,9 +166,9 @@ typedef struct kern_sample_row {
     float repetition, presence, frequency; // 1, 0, 0: off
     uint64_t seed;
     uint32_t position, choice;   // of the token drawn; choice index of n
-    const kern_sample_adj *adj;  // [adj_count]
+    const kern_sample_adj *adj;  // host: [adj_count]
     int32_t adj_count;
-    const uint32_t *mask;        // [ceil(V / 32)] bit set = allowed, or NULL
+    const uint32_t *mask;        // host: [ceil(V / 32)] bit set = allowed, or NULL
     bool given;                  // no draw: the token is given_id, and only its log probability is wanted
     int32_t given_id;
     int32_t top_n;               // log probabilities wanted beside the token's own, ≤ TD_LOGPROBS_MAX
@@ -165,10 +188,11 @@ typedef struct kern_sample_args {
     const float *logits;         // [rows][V], rows logit_stride floats apart; not modified
     int32_t vocab, logit_stride;
     int32_t row_count;
-    const kern_sample_row *rows; // [row_count]
-    kern_sample_out *out;        // [row_count]
+    const kern_sample_row *rows; // host: [row_count], read before the call returns
+    kern_sample_out *out;        // host: [row_count], the beginning of io; there once a later mark was waited for
     int32_t *slots;
     void *scratch;               // sample_scratch_bytes()
+    const kern_stage *io;        // sample_io_bytes(): how rows and answers travel; not in use by an unfinished call
 } kern_sample_args;
 
 /* ---- the table ---- */
@@ -176,17 +200,34 @@ typedef struct kern_ops {
     const char *name;            // "cpu-avx512vnni", "cuda-sm90", "emu-sm90"
     const char *numerics_id;     // names every rule that decides bits: "cpu1"
     int32_t chunks_max;          // for kern_chunk_count
+    int32_t block_tok;           // tokens of a KV block where nobody says otherwise
+    int32_t step_tok;            // tokens of a step where nobody says otherwise; 0: what a measurement says
 
-    /* Memory of the device, zeroed; huge pages where they help. */
+    /* Memory of the device, zeroed; huge pages where they help. NULL: there is not enough. */
     void *(*alloc)(kern_dev *dev, size_t bytes);
     void (*free)(kern_dev *dev, void *p, size_t bytes);
+    /* Bytes that the device has and that nobody uses yet. NULL: it is the host's memory. */
+    void (*memory)(kern_dev *dev, uint64_t *total, uint64_t *unused);
 
-    /* Weights. pack() takes rows [row0, row0 + row_count) in file form; row0 is a multiple of pack_rows, and so is
-     * row_count unless they are the last. May be called from several threads on different rows. */
+    /* Host and device. put() is for loading and get() for looking: they return when the bytes are there. */
+    void (*put)(kern_dev *dev, void *dst, const void *src_host, size_t bytes); // any thread
+    void (*get)(kern_dev *dev, void *dst_host, const void *src, size_t bytes); // after what was queued
+    bool (*stage_alloc)(kern_dev *dev, size_t bytes, kern_stage *out);
+    void (*stage_free)(kern_dev *dev, kern_stage *s); // harmless on an empty one
+    void (*stage_push)(kern_dev *dev, const kern_stage *s, size_t off, size_t bytes);
+    void (*stage_pull)(kern_dev *dev, const kern_stage *s, size_t off, size_t bytes);
+    /* A mark is reached when everything queued before it is done, or the device is lost: ask fault() then. */
+    uint64_t (*mark)(kern_dev *dev);
+    void (*wait)(kern_dev *dev, uint64_t mark);
+
+    /* Weights. pack() takes host rows [row0, row0 + row_count) in file form; row0 is a multiple of pack_rows, and so is
+     * row_count unless they are the last. May be called from several threads on different rows. A type whose
+     * weight_bytes are 0 is one that this device has no product for. */
     int32_t pack_rows;
     size_t (*weight_bytes)(kern_dev *dev, kern_type type, int32_t rows, int32_t cols);
     void (*weight_pack)(kern_dev *dev, kern_weight *w, int32_t row0, int32_t row_count, const void *raw);
-    void (*weight_row)(kern_dev *dev, const kern_weight *w, int32_t row, float *out); // one row back as floats
+    /* One row back as floats, in host memory. Waits. */
+    void (*weight_row)(kern_dev *dev, const kern_weight *w, int32_t row, float *out_host);
     size_t (*act_stride)(kern_act_kind kind, int32_t cols); // bytes of one token's row, a multiple of 64
 
     void (*embed)(kern_dev *dev, const kern_embed_args *a);
@@ -195,15 +236,18 @@ typedef struct kern_ops {
     void (*matmul)(kern_dev *dev, const kern_matmul_args *a);
     void (*rope)(kern_dev *dev, const kern_rope_args *a);
 
-    /* Bytes that one layer takes in one block, K and V together; a multiple of 64. */
+    /* Bytes that one layer takes in one block, K and V together; a multiple of 64. 0: no cache of that type here. */
     size_t (*kv_layer_bytes)(kern_kv_type type, int32_t heads, int32_t head_dim, int32_t block_tok);
     void (*kv_store)(kern_dev *dev, const kern_kv_store_args *a);
     size_t (*attn_scratch_bytes)(kern_dev *dev, int32_t tok_max, int32_t q_heads, int32_t head_dim, int32_t ctx_max);
     void (*attention)(kern_dev *dev, const kern_attn_args *a);
     /* Copies whole blocks (copy-on-write): the first tok_count tokens of block src become valid in dst. */
     void (*kv_copy)(kern_dev *dev, const kern_kv_layer *kv, int32_t dst, int32_t src, int32_t tok_count);
+    void (*kv_pack)(kern_dev *dev, const kern_kv_move_args *a);
+    void (*kv_unpack)(kern_dev *dev, const kern_kv_move_args *a);
 
     size_t (*sample_scratch_bytes)(kern_dev *dev, int32_t row_max, int32_t vocab);
+    size_t (*sample_io_bytes)(kern_dev *dev, int32_t row_max, int32_t vocab);
     void (*sample)(kern_dev *dev, const kern_sample_args *a);
 
     /* Why the device can compute no more, or NULL: asked after a step's work and before its results are believed. The

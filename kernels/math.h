@@ -1,20 +1,27 @@
 /* math.h - exp, log, tanh and friends of the compute kernels: the same bits on every CPU, in scalar code and in SIMD
  * lanes, because each is one fixed sequence of IEEE operations. libm is not used: it differs between CPUs.
- * Flush-to-zero is assumed. Errors are stated in ulp over the stated range. */
+ * Flush-to-zero is assumed. Errors are stated in ulp over the stated range. GPU_FN functions are device code
+ * too. */
 #ifndef TD_KERNELS_MATH_H
 #define TD_KERNELS_MATH_H
 
 #include <stdint.h>
 #include <string.h>
 
-static inline float kern_from_bits(uint32_t u)
+#ifdef __CUDACC__
+#define GPU_FN __host__ __device__
+#else
+#define GPU_FN
+#endif
+
+GPU_FN static inline float kern_from_bits(uint32_t u)
 {
     float f;
     memcpy(&f, &u, 4);
     return f;
 }
 
-static inline uint32_t kern_to_bits(float f)
+GPU_FN static inline uint32_t kern_to_bits(float f)
 {
     uint32_t u;
     memcpy(&u, &f, 4);
@@ -37,7 +44,7 @@ static inline uint32_t kern_to_bits(float f)
 #define KERN_EXP_P4 1.6666665459e-1f
 #define KERN_EXP_P5 5.0000001201e-1f
 
-static inline float kern_exp(float x)
+GPU_FN static inline float kern_exp(float x)
 {
     if (!(x >= KERN_EXP_LO))
         return x != x ? x : 0.0f;
@@ -56,13 +63,13 @@ static inline float kern_exp(float x)
     return kern_from_bits(kern_to_bits(p) + (kern_to_bits(m) << 23));
 }
 
-static inline float kern_silu(float x) { return x / (1.0f + kern_exp(-x)); }
+GPU_FN static inline float kern_silu(float x) { return x / (1.0f + kern_exp(-x)); }
 
 /* tanh(x) = 1 - 2 / (exp(2x) + 1): absolute error below 2e-7, exact sign and limits. */
-static inline float kern_tanh(float x) { return 1.0f - 2.0f / (kern_exp(2.0f * x) + 1.0f); }
+GPU_FN static inline float kern_tanh(float x) { return 1.0f - 2.0f / (kern_exp(2.0f * x) + 1.0f); }
 
 /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x³))) */
-static inline float kern_gelu_tanh(float x)
+GPU_FN static inline float kern_gelu_tanh(float x)
 {
     float inner = 0.7978845608f * __builtin_fmaf(0.044715f * x * x, x, x);
     return 0.5f * x * (1.0f + kern_tanh(inner));
@@ -70,7 +77,7 @@ static inline float kern_gelu_tanh(float x)
 
 /* ln(x) in double steps: m in [sqrt(1/2), sqrt(2)) times 2^e, then 2 atanh((m - 1) / (m + 1)) by its series, whose rest
  * is below 1e-18. 0 gives -inf, less or NaN gives NaN. Within 2 ulp of double; kern_log is that, rounded to float. */
-static inline double kern_log_wide(double x)
+GPU_FN static inline double kern_log_wide(double x)
 {
     uint64_t u;
     memcpy(&u, &x, 8);
@@ -90,7 +97,7 @@ static inline double kern_log_wide(double x)
     return __builtin_fma(e, 0.69314718055994531, __builtin_fma(2.0 * s * z, sum, 2.0 * s));
 }
 
-static inline float kern_log(float x) { return (float)kern_log_wide(x); }
+GPU_FN static inline float kern_log(float x) { return (float)kern_log_wide(x); }
 
 /* Sine and cosine of |x| <= 2^24, to 1e-15. n = round(x / (pi/2)); x - n pi/2 in two parts, where the first difference
  * is exact in a fused step; then Taylor series on [-pi/4, pi/4], whose rest is below 1e-18; then the quadrant. */
@@ -104,7 +111,7 @@ static inline float kern_log(float x) { return (float)kern_log_wide(x); }
 #define KERN_COS_SERIES(X) X(-1.0 / 6402373705728000.0) X(1.0 / 20922789888000.0) X(-1.0 / 87178291200.0) \
     X(1.0 / 479001600.0) X(-1.0 / 3628800.0) X(1.0 / 40320.0) X(-1.0 / 720.0) X(1.0 / 24.0)
 
-static inline void kern_sin_cos(double x, double *sin, double *cos)
+GPU_FN static inline void kern_sin_cos(double x, double *sin, double *cos)
 {
     double t = __builtin_fma(x, KERN_2_PI, KERN_SIN_COS_MAGIC), n = t - KERN_SIN_COS_MAGIC, s = 0.0, c = 0.0;
     uint64_t quadrant;

@@ -28,3 +28,10 @@ size_t kern_row_bytes(kern_type type, int32_t cols)
     td_assert(cols % t->block == 0);
     return (size_t)(cols / t->block) * (size_t)t->block_bytes;
 }
+
+size_t kern_kv_canon_bytes(kern_kv_type type, int32_t heads, int32_t head_dim, int32_t tok_count)
+{
+    static const int32_t code_bytes[KV_TYPES] = {4, 2, 2, 1};
+    size_t rows = 2 * (size_t)heads * (size_t)tok_count;
+    return rows * (size_t)(head_dim * code_bytes[type] + (type == KV_Q8_0 ? head_dim / 32 * 2 : 0));
+}

@@ -43,6 +43,9 @@ size_t kern_row_bytes(kern_type type, int32_t cols); // of one row in a file; co
 /* One row in file form → floats. The truth that packing and products are tested against. */
 void kern_dequant_row(kern_type type, const void *raw, int32_t cols, float *out);
 
+/* Bytes of one layer's K and V of tok_count tokens in the canonical form (kernels.h, kern_kv_move_args). */
+size_t kern_kv_canon_bytes(kern_kv_type type, int32_t heads, int32_t head_dim, int32_t tok_count);
+
 typedef struct kern_weight {
     kern_type type;
     int32_t rows, cols;    // N outputs, K inputs

@@ -12,7 +12,9 @@ struct model {
     model_weights weights;
     kern_dev *dev;
     comm *comm;
-    double *inv_freq[MODEL_ROPES_MAX]; // [dims / 2]
+    double *inv_freq[MODEL_ROPES_MAX]; // [dims / 2], on the device
+    void *rope_mem;                    // that holds them
+    size_t rope_bytes;
     float mscale[MODEL_ROPES_MAX];
     td_sha256 digest;
     bool (*forward)(const model *m, model_step *st, const kern_batch *b, const kern_kv_layer *kv, const int32_t *group);

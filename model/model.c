@@ -12,14 +12,24 @@ static const forward_fn forwards[FAMILY_COUNT] = {
     [FAMILY_QWEN3] = llama_forward, [FAMILY_GEMMA3] = gemma_forward,
 };
 
+/* The frequencies of all rope kinds, computed here and kept on the device. */
 static td_rc rope_setup(model *m, td_err *err)
 {
     const model_config *c = &m->config;
+    double freq[TD_MODEL_HEAD_DIM_MAX / 2];
+    td_carve count = {0};
+    for (int32_t r = 0; r < c->rope_count; r++)
+        td_carve_take(&count, (size_t)c->rope[r].dims / 2, sizeof(double));
+    m->rope_bytes = count.off;
+    m->rope_mem = m->dev->ops->alloc(m->dev, count.off);
+    if (!m->rope_mem)
+        return td_fail(err, TD_E_NOMEM, "not enough memory for rope frequencies");
+    td_carve place = {.base = m->rope_mem, .cap = count.off};
     for (int32_t r = 0; r < c->rope_count; r++) {
-        m->inv_freq[r] = td_arena_calloc(&m->weights.arena, (size_t)c->rope[r].dims / 2, sizeof(double));
-        if (!m->inv_freq[r])
-            return td_fail(err, TD_E_NOMEM, "not enough memory for rope frequencies");
-        rope_inv_freq(&c->rope[r], m->inv_freq[r], &m->mscale[r]);
+        size_t n = (size_t)c->rope[r].dims / 2;
+        rope_inv_freq(&c->rope[r], freq, &m->mscale[r]);
+        m->inv_freq[r] = td_carve_take(&place, n, sizeof(double));
+        m->dev->ops->put(m->dev, m->inv_freq[r], freq, n * sizeof(double));
     }
     return TD_OK;
 }
@@ -68,6 +78,8 @@ void model_close(model *m)
     if (!m)
         return;
     weights_free(&m->weights);
+    if (m->rope_mem)
+        m->dev->ops->free(m->dev, m->rope_mem, m->rope_bytes);
     td_free(m);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "kernels/device.h"
 #include "model/names.h"
 #include "model/tensor_file.h"
 
@@ -11,7 +12,7 @@
 
 /* Rows are read, hashed and packed in slabs of about this many bytes: large enough for the disk, small for the
  * cache. */
-enum { SLAB_BYTES = 1 << 20 };
+enum { SLAB_BYTES = 1 << 20, WEIGHT_ALIGN = 256 };
 
 typedef struct slab { // one unit of loading work
     uint32_t matrix;
@@ -25,6 +26,13 @@ typedef struct matrix_plan {
     char name[TENSOR_NAME_MAX];
 } matrix_plan;
 
+typedef struct vector_plan { // a vector that waits on the host for its place on the device
+    float **at;
+    int32_t count;
+} vector_plan;
+
+enum { LAYER_VECTORS = 13 }; // norms and biases of a layer at most
+
 typedef struct loader {
     const model_config *c;
     const weights_opts *o;
@@ -32,25 +40,30 @@ typedef struct loader {
     tensor_file *file;
     matrix_plan *matrices;
     uint32_t matrix_count, matrix_cap;
+    vector_plan *vectors;
+    uint32_t vector_count, vector_cap;
+    td_arena host;                // the vectors' values
     slab *slabs;
     size_t slab_count;
-    td_sha256_ctx *vectors; // digest of vectors, in load order
+    td_sha256_ctx *vector_digest; // in load order
     td_err *err;
 } loader;
 
-/* ---- vectors: read at once, as floats ---- */
+/* ---- vectors: read at once, as floats; place() moves them to the device ---- */
 
 static td_rc vector_read(loader *l, const tensor_ref *t, float **out)
 {
     void *raw = td_alloc(t->row_bytes);
-    float *v = td_arena_calloc(&l->out->arena, (size_t)t->cols, sizeof *v);
+    float *v = td_arena_calloc(&l->host, (size_t)t->cols, sizeof *v);
     td_rc rc = raw && v ? tensor_file_read(l->file, t, 0, 1, raw, l->err)
                         : td_fail(l->err, TD_E_NOMEM, "not enough memory for tensor %s", t->name);
     if (rc == TD_OK) {
         kern_dequant_row(t->type, raw, t->cols, v);
-        td_sha256_add(l->vectors, t->name, strlen(t->name) + 1);
-        td_sha256_add(l->vectors, raw, t->row_bytes);
+        td_sha256_add(l->vector_digest, t->name, strlen(t->name) + 1);
+        td_sha256_add(l->vector_digest, raw, t->row_bytes);
         l->out->param_count += (uint64_t)t->cols;
+        td_assert(l->vector_count < l->vector_cap);
+        l->vectors[l->vector_count++] = (vector_plan){.at = out, .count = t->cols};
         *out = v;
     }
     td_free(raw);
@@ -90,6 +103,9 @@ static td_rc matrix_plan_add(loader *l, tensor_role role, int32_t layer, int32_t
     *w = (kern_weight){.type = m->ref.type, .rows = rows, .cols = cols,
                        .chunks = kern_chunk_count(m->ref.type, cols, ops->chunks_max),
                        .bytes = ops->weight_bytes(l->o->dev, m->ref.type, rows, cols)};
+    if (w->bytes == 0)
+        return td_fail(l->err, TD_E_UNSUPPORTED, "tensor %s: %s has no products for type %s", m->name, ops->name,
+                       kern_types[m->ref.type].name);
     m->w = w;
     l->matrix_count++;
     l->out->param_count += (uint64_t)rows * (uint64_t)cols;
@@ -149,8 +165,10 @@ static td_rc plan(loader *l)
     model_weights *out = l->out;
     l->matrix_cap = (uint32_t)c->layer_count * 7 + 2;
     l->matrices = td_alloc(l->matrix_cap * sizeof *l->matrices);
+    l->vector_cap = (uint32_t)c->layer_count * LAYER_VECTORS + 1;
+    l->vectors = td_alloc(l->vector_cap * sizeof *l->vectors);
     out->layers = td_arena_calloc(&out->arena, (size_t)c->layer_count, sizeof *out->layers);
-    if (!l->matrices || !out->layers)
+    if (!l->matrices || !l->vectors || !out->layers)
         return td_fail(l->err, TD_E_NOMEM, "not enough memory to plan the model's tensors");
     td_rc rc = matrix_plan_add(l, ROLE_EMBED, 0, c->vocab, c->hidden, &out->embed);
     for (int32_t i = 0; rc == TD_OK && i < c->layer_count; i++) {
@@ -168,6 +186,14 @@ static td_rc plan(loader *l)
 /* What does not fit is refused before it is taken: a process that is killed for its memory can say nothing. */
 static td_rc check_room(const loader *l, size_t bytes)
 {
+    const kern_ops *ops = l->o->dev->ops;
+    if (ops->memory) {
+        uint64_t total, unused;
+        ops->memory(l->o->dev, &total, &unused);
+        return bytes <= unused ? TD_OK
+                               : td_fail(l->err, TD_E_NOMEM, "the weights take %zu MiB, but %s has %llu MiB free",
+                                         bytes >> 20, ops->name, (unsigned long long)(unused >> 20));
+    }
     td_memory m = td_memory_now(l->o->max_rss, "");
     if (bytes <= TD_MIN(m.bound_bytes, m.machine_bytes))
         return TD_OK;
@@ -179,12 +205,23 @@ static td_rc check_room(const loader *l, size_t bytes)
                          (unsigned long long)(m.limit_bytes >> 20), (unsigned long long)(m.bound_bytes >> 20));
 }
 
+/* Next piece of the model's memory, on its own cache lines. */
+static bool piece(size_t *off, size_t bytes, size_t *end)
+{
+    *off = td_align_up(*end, WEIGHT_ALIGN);
+    return *end <= SIZE_MAX - WEIGHT_ALIGN && td_size_add_ok(*off, bytes, end);
+}
+
 static td_rc place(loader *l)
 {
-    size_t total = 0;
+    size_t total = 0, off;
+    bool fits = true;
     for (uint32_t i = 0; i < l->matrix_count; i++)
-        if (!td_size_add_ok(td_align_up(total, 64), l->matrices[i].w->bytes, &total))
-            return td_fail(l->err, TD_E_MODEL, "the model's tensors are larger than the address space");
+        fits = fits && piece(&off, l->matrices[i].w->bytes, &total);
+    for (uint32_t i = 0; i < l->vector_count; i++)
+        fits = fits && piece(&off, (size_t)l->vectors[i].count * sizeof(float), &total);
+    if (!fits)
+        return td_fail(l->err, TD_E_MODEL, "the model's tensors are larger than the address space");
     td_rc rc = check_room(l, total);
     if (rc != TD_OK)
         return rc;
@@ -192,11 +229,17 @@ static td_rc place(loader *l)
     l->out->mem = l->o->dev->ops->alloc(l->o->dev, total);
     if (!l->out->mem)
         return td_fail(l->err, TD_E_NOMEM, "not enough memory for %zu MB of weights", total >> 20);
-    size_t off = 0;
+    size_t end = 0;
     for (uint32_t i = 0; i < l->matrix_count; i++) {
-        off = td_align_up(off, 64);
+        piece(&off, l->matrices[i].w->bytes, &end);
         l->matrices[i].w->data = (char *)l->out->mem + off;
-        off += l->matrices[i].w->bytes;
+    }
+    for (uint32_t i = 0; i < l->vector_count; i++) {
+        size_t bytes = (size_t)l->vectors[i].count * sizeof(float);
+        piece(&off, bytes, &end);
+        float *to = (float *)(void *)((char *)l->out->mem + off);
+        l->o->dev->ops->put(l->o->dev, to, *l->vectors[i].at, bytes);
+        *l->vectors[i].at = to;
     }
     return TD_OK;
 }
@@ -272,7 +315,9 @@ static td_rc load_slabs(loader *l)
             td_fail(l->err, rc, "%s", err.msg);
         td_free(raw);
     }
-    return atomic_load(&failed) ? l->err ? l->err->rc : TD_E_IO : TD_OK;
+    if (atomic_load(&failed))
+        return l->err->rc;
+    return kern_dev_settle(l->o->dev, l->err);
 }
 
 static td_rc fingerprint(loader *l)
@@ -280,11 +325,11 @@ static td_rc fingerprint(loader *l)
     for (size_t i = 0; i < l->slab_count; i++) {
         const matrix_plan *m = &l->matrices[l->slabs[i].matrix];
         if (l->slabs[i].row0 == 0)
-            td_sha256_add(l->vectors, m->name, strlen(m->name) + 1);
-        td_sha256_add(l->vectors, l->slabs[i].digest.b, sizeof l->slabs[i].digest.b);
+            td_sha256_add(l->vector_digest, m->name, strlen(m->name) + 1);
+        td_sha256_add(l->vector_digest, l->slabs[i].digest.b, sizeof l->slabs[i].digest.b);
     }
-    l->out->digest = td_sha256_end(l->vectors);
-    l->vectors = NULL;
+    l->out->digest = td_sha256_end(l->vector_digest);
+    l->vector_digest = NULL;
     return TD_OK;
 }
 
@@ -294,9 +339,10 @@ td_rc weights_load(const gguf *g, const char *dir, const model_config *c, const 
     *out = (model_weights){.dev = o->dev};
     td_arena_init(&out->arena, 0);
     td_err local = TD_ERR_INIT;
-    loader l = {.c = c, .o = o, .out = out, .err = err ? err : &local, .vectors = td_sha256_new()};
+    loader l = {.c = c, .o = o, .out = out, .err = err ? err : &local, .vector_digest = td_sha256_new()};
+    td_arena_init(&l.host, 0);
     bool dummy = o->load_format && strcmp(o->load_format, "dummy") == 0;
-    td_rc rc = l.vectors ? TD_OK : td_fail(l.err, TD_E_NOMEM, "not enough memory to load the model");
+    td_rc rc = l.vector_digest ? TD_OK : td_fail(l.err, TD_E_NOMEM, "not enough memory to load the model");
     if (rc == TD_OK)
         rc = tensor_file_open(g, dir, dummy, c->dtype == MODEL_F32 ? KT_F32 : KT_BF16, o->seed, &l.file, l.err);
     if (rc == TD_OK)
@@ -313,11 +359,13 @@ td_rc weights_load(const gguf *g, const char *dir, const model_config *c, const 
         rc = fingerprint(&l);
     if (rc == TD_OK && (out->tied = c->tie_embeddings))
         out->head = out->embed;
-    if (l.vectors)
-        td_sha256_end(l.vectors);
+    if (l.vector_digest)
+        td_sha256_end(l.vector_digest);
     tensor_file_close(l.file);
     td_free(l.matrices);
+    td_free(l.vectors);
     td_free(l.slabs);
+    td_arena_free(&l.host);
     if (rc != TD_OK)
         weights_free(out);
     return rc;

@@ -11,7 +11,7 @@
 #include "kernels/kernels.h"
 #include "model/config.h"
 
-typedef struct layer_weights { // of one layer; a matrix with data == NULL and a NULL vector are absent
+typedef struct layer_weights { // of one layer, on the device; a matrix with data == NULL and a NULL vector are absent
     float *attn_norm, *ffn_norm;           // [E]
     float *attn_post_norm, *ffn_post_norm; // [E], families with post norms
     float *q_norm, *k_norm;                // [D]
@@ -32,9 +32,9 @@ typedef struct model_weights {
     layer_weights *layers;   // [L]
     bool tied;
     kern_dev *dev;
-    void *mem;               // one piece on the device that holds every packed matrix
+    void *mem;               // one piece on the device that holds every packed matrix and every vector
     size_t mem_bytes;
-    td_arena arena;          // vectors, layers
+    td_arena arena;          // layers
     uint64_t param_count;
     td_sha256 digest;        // of all tensors that were loaded, names and values
     uint32_t type_mask;      // bit kern_type: some matrix has it

@@ -120,6 +120,7 @@ void open_engine_opts(const flags *f, td_engine_opts *o)
         .kv_cache_dtype = unless_auto(flags_str(f, "kv-cache-dtype")),
         .kv_cache_memory = (uint64_t)flags_int(f, "kv-cache-memory"),
         .max_rss = (uint64_t)flags_int(f, "max-rss"),
+        .gpu_memory_utilization = flags_num(f, "gpu-memory-utilization"),
         .no_prefix_caching = !flags_bool(f, "enable-prefix-caching"),
         .dtype = unless_auto(flags_str(f, "dtype")),
         .load_format = unless_auto(flags_str(f, "load-format")),

@@ -51,11 +51,11 @@ static const flags_def defs[] = {
     {"max-num-seqs", FLAG_INT, "auto", ENGINE, "N", .max = TD_SEQS_MAX, .group = G_MEMORY,
      .help = "Requests in one step."},
     {"max-num-batched-tokens", FLAG_INT, "auto", ENGINE, "N", .max = TD_BATCH_TOK_MAX, .group = G_MEMORY,
-     .help = "Tokens in one step; auto: measured at start."},
+     .help = "Tokens in one step; auto: measured at start, on a GPU 8192."},
     {"max-num-queued-reqs", FLAG_INT, "auto", ENGINE, "N", .max = 1 << 20, .group = G_MEMORY,
      .help = "Waiting requests before new ones are turned away; auto: four times max-num-seqs."},
     {"block-size", FLAG_INT, "auto", ENGINE, "N", .max = TD_KV_BLOCK_TOK_MAX, .group = G_MEMORY,
-     .help = "Tokens in a block of the KV cache, a multiple of 16."},
+     .help = "Tokens in a block of the KV cache, a multiple of 16; auto: 16, on a GPU 64."},
     {"kv-cache-dtype", FLAG_ENUM, "auto", ENGINE, .choices = "auto|float32|float16|bfloat16|q8_0", .arg = "TYPE",
      .group = G_MEMORY, .help = "Form of keys and values; auto: 32-bit for float32 weights, else bfloat16."},
     {"kv-cache-memory", FLAG_BYTES, "auto", ENGINE, "BYTES", .max = INFINITY, .group = G_MEMORY,
@@ -63,12 +63,14 @@ static const flags_def defs[] = {
     {"max-rss", FLAG_BYTES, "auto", ENGINE, "BYTES", .max = INFINITY, .group = G_MEMORY,
      .help = "Memory to stay within: cache and steps shrink to fit, weights beyond it are refused; auto: what control "
              "group and rlimits allow."},
+    {"gpu-memory-utilization", FLAG_NUM, "0.9", ENGINE, "X", .min = 0.01, .max = 1, .group = G_MEMORY,
+     .help = "Share of a GPU's memory for weights, cache and steps together; no effect on a CPU."},
     {"enable-prefix-caching", FLAG_BOOL, "true", ENGINE, .group = G_MEMORY,
      .help = "Do not reuse the cache of equal prompt beginnings."},
 
     /* ---- device ---- */
-    {"device", FLAG_ENUM, "auto", ENGINE | V(BENCH_ROOF) | V(BENCH_KERNELS), .choices = "auto|cpu",
-     .why = "other devices come with later versions", .group = G_DEVICE, .help = "Where to compute."},
+    {"device", FLAG_ENUM, "auto", ENGINE | V(BENCH_ROOF) | V(BENCH_KERNELS), .choices = "auto|cpu|cuda",
+     .group = G_DEVICE, .help = "Where to compute; auto: a GPU where there is one."},
     {"cpu-isa", FLAG_ENUM, "auto", ENGINE | V(BENCH_ROOF) | V(BENCH_KERNELS), .arg = "LEVEL",
      .choices = "auto|ref|avx2|avx512|avx512vnni", .group = G_DEVICE,
      .help = "A lower instruction set than the machine has; the answers are the same."},
@@ -225,7 +227,6 @@ static const flags_def defs[] = {
     {flag, kind, NULL, ENGINE, .traits = FLAG_IGNORED, .group = G_FOREIGN, .why = reason},
 #define REFUSED(flag, kind, reason) \
     {flag, kind, NULL, ENGINE, .traits = FLAG_REFUSED, .group = G_FOREIGN, .why = reason},
-    NO_EFFECT("gpu-memory-utilization", FLAG_STR, "memory is planned from what is free; see --kv-cache-memory")
     NO_EFFECT("enable-chunked-prefill", FLAG_BOOL, "prefill is always cut into chunks; answers are the same either way")
     NO_EFFECT("trust-remote-code", FLAG_BOOL, "no code from models is ever run")
     NO_EFFECT("enforce-eager", FLAG_BOOL, "nothing is captured or compiled at run time")
@@ -321,10 +322,7 @@ static const flags_verb verbs[VERB_COUNT] = {
     [VERB_LOGITS] = {"logits", "MODEL", "logits of given token ids",
                      "Lines {\"tokens\":[…],\"positions\":[…]} on stdin to lines {\"logits\":[[…]…]}; positions are "
                      "the last one when absent."},
-    [VERB_PERPLEXITY] = {"perplexity", "MODEL", "perplexity of a text",
-                         "The text is cut into windows of --ctx tokens, side by side; BOS, where the model adds one, "
-                         "takes the place of each window's first token, and the tokens of its second half are scored, "
-                         "each given all before it in the window: what llama-perplexity does with -b equal to -c."},
+    [VERB_PERPLEXITY] = {"perplexity", "MODEL", "perplexity of a text", NULL},
     [VERB_INSPECT] = {"inspect", "MODEL", "configuration, tensors, memory plan and kernels of a model", NULL},
     [VERB_BENCH_ROOF] = {"bench roof", "", "what this machine reads and multiplies at best", NULL},
     [VERB_BENCH_KERNELS] = {"bench kernels", "", "matrix products of every weight type against those limits", NULL},

@@ -45,6 +45,7 @@ size_t cpu_kv_layer_bytes(kern_kv_type type, int32_t heads, int32_t head_dim, in
 void cpu_kv_copy(kern_dev *dev, const kern_kv_layer *kv, int32_t dst, int32_t src, int32_t tok_count);
 size_t cpu_attn_scratch_bytes(kern_dev *dev, int32_t tok_max, int32_t q_heads, int32_t head_dim, int32_t ctx_max);
 size_t cpu_sample_scratch_bytes(kern_dev *dev, int32_t row_max, int32_t vocab);
+size_t cpu_sample_io_bytes(kern_dev *dev, int32_t row_max, int32_t vocab);
 
 /* Each fills its own entries over what the level below left. avx512 needs F, BW, VL, DQ; avx512vnni also VNNI, BF16. */
 void cpu_level_ref(cpu_level *l);

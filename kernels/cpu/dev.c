@@ -2,6 +2,8 @@
 #include "base/arena.h"
 #include "kernels/cpu/act.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/host.h"
+#include "kernels/cpu/kv_move.h"
 #include "kernels/cpu/mem.h"
 #include "kernels/cpu/pack.h"
 
@@ -89,8 +91,17 @@ static kern_ops make_ops(const cpu_level *level)
         .name = device_name(level->name),
         .numerics_id = "cpu1",
         .chunks_max = TD_K_CHUNKS_MAX,
+        .block_tok = 16,
         .alloc = dev_alloc,
         .free = dev_free,
+        .put = cpu_put,
+        .get = cpu_get,
+        .stage_alloc = cpu_stage_alloc,
+        .stage_free = cpu_stage_free,
+        .stage_push = cpu_stage_move,
+        .stage_pull = cpu_stage_move,
+        .mark = cpu_mark,
+        .wait = cpu_wait,
         .pack_rows = PACK_ROWS,
         .weight_bytes = weight_bytes,
         .weight_pack = weight_pack,
@@ -106,7 +117,10 @@ static kern_ops make_ops(const cpu_level *level)
         .attn_scratch_bytes = cpu_attn_scratch_bytes,
         .attention = run_attention_merged,
         .kv_copy = cpu_kv_copy,
+        .kv_pack = cpu_kv_pack,
+        .kv_unpack = cpu_kv_unpack,
         .sample_scratch_bytes = cpu_sample_scratch_bytes,
+        .sample_io_bytes = cpu_sample_io_bytes,
         .sample = run_sample,
         .close = dev_close,
     };

@@ -23,7 +23,7 @@ static void test_refusals(void **state)
         td_rc rc;
         const char *says;
     } cases[] = {
-        {{"cuda", "auto", 1}, TD_E_DEVICE, "no device 'cuda'"},
+        {{"tpu", "auto", 1}, TD_E_DEVICE, "no device 'tpu'"},
         {{"auto", "sse9", 1}, TD_E_DEVICE, "unknown instruction set 'sse9'"},
         {{"cpu", "amx", 1}, TD_E_DEVICE, "no 'amx' level"},
         {{"cpu", "auto", -1}, TD_E_USAGE, "compute threads"},
