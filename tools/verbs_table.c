@@ -322,7 +322,10 @@ static const flags_verb verbs[VERB_COUNT] = {
     [VERB_LOGITS] = {"logits", "MODEL", "logits of given token ids",
                      "Lines {\"tokens\":[…],\"positions\":[…]} on stdin to lines {\"logits\":[[…]…]}; positions are "
                      "the last one when absent."},
-    [VERB_PERPLEXITY] = {"perplexity", "MODEL", "perplexity of a text", NULL},
+    [VERB_PERPLEXITY] = {"perplexity", "MODEL", "perplexity of a text",
+                         "The text is cut into windows of --ctx tokens, side by side; BOS, where the model adds one, "
+                         "takes the place of each window's first token, and the tokens of its second half are scored, "
+                         "each given all before it in the window: what llama-perplexity does with -b equal to -c."},
     [VERB_INSPECT] = {"inspect", "MODEL", "configuration, tensors, memory plan and kernels of a model", NULL},
     [VERB_BENCH_ROOF] = {"bench roof", "", "what this machine reads and multiplies at best", NULL},
     [VERB_BENCH_KERNELS] = {"bench kernels", "", "matrix products of every weight type against those limits", NULL},

@@ -302,6 +302,15 @@ def test_perplexity_is_what_the_logits_say(tmp_path):
     assert run("perplexity", MODEL, *SMALL, "-f", file)[0] == 1
 
 
+# llama-perplexity of llama.cpp build 11434 on this repository's LICENSE, `-c 128 -b 128`: the fourth running figure. Both
+# programs round activations to 8 bits, each in its own way; the definition is the same, the last digits are not.
+@pytest.mark.parametrize("name, theirs", [("SmolLM2-135M-Instruct.Q4_1.gguf", 15.0542), ("gemma-3-270m-Q4_K_M.gguf", 12.0932)])
+def test_perplexity_is_what_llama_cpp_says(name, theirs):
+    out = good("perplexity", MODELS / name, *SMALL, "-f", ROOT / "LICENSE", "-c", "128", "--chunks", "4")
+    assert "over 252 tokens" in out
+    assert abs(math.log(float(out.split()[1])) / math.log(theirs) - 1) < 5e-3
+
+
 def test_inspect():
     described = json.loads(good("inspect", MODEL, *SMALL, "--json", "--tensors"))
     assert described["format"] == "gguf v3"
