@@ -29,4 +29,66 @@ TD_ASM void td_named_bar_arrive(uint32_t id, uint32_t threads)
     asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+TD_ASM uint32_t td_smem_u32(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
+
+#define TD_MMA(name, type)                                                                              \
+    TD_ASM void name(float *d, const uint32_t *a, const uint32_t *b)                                    \
+    {                                                                                                   \
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 "                     \
+                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                  \
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                   \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));               \
+    }
+TD_MMA(td_mma_bf16_16816, "bf16")
+TD_MMA(td_mma_f16_16816, "f16")
+
+#define TD_LDMATRIX4(name, trans)                                                                     \
+    TD_ASM void name(uint32_t *r, const void *row)                                                    \
+    {                                                                                                 \
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4" trans ".shared.b16 {%0, %1, %2, %3}, [%4];"      \
+                     : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(td_smem_u32(row)) : "memory"); \
+    }
+TD_LDMATRIX4(td_ldmatrix_x4, "")
+TD_LDMATRIX4(td_ldmatrix_x4_trans, ".trans")
+
+#define TD_LDMATRIX2(name, trans)                                                                \
+    TD_ASM void name(uint32_t *r, const void *row)                                               \
+    {                                                                                            \
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2" trans ".shared.b16 {%0, %1}, [%2];"         \
+                     : "=r"(r[0]), "=r"(r[1]) : "r"(td_smem_u32(row)) : "memory");               \
+    }
+TD_LDMATRIX2(td_ldmatrix_x2, "")
+TD_LDMATRIX2(td_ldmatrix_x2_trans, ".trans")
+
+TD_ASM void td_cp_async16(void *shared, const void *global)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(td_smem_u32(shared)), "l"(global) : "memory");
+}
+
+TD_ASM void td_cp_async16_zfill(void *shared, const void *global, uint32_t bytes)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(td_smem_u32(shared)), "l"(global), "r"(bytes)
+                 : "memory");
+}
+
+TD_ASM void td_cp_async4(void *shared, const void *global)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(td_smem_u32(shared)), "l"(global) : "memory");
+}
+
+TD_ASM void td_cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+template <int N> TD_ASM void td_cp_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define TD_STMATRIX4(name, trans)                                                                     \
+    TD_ASM void name(void *row, const uint32_t *r)                                                    \
+    {                                                                                                 \
+        asm volatile("stmatrix.sync.aligned.m8n8.x4" trans ".shared.b16 [%0], {%1, %2, %3, %4};"      \
+                     ::"r"(td_smem_u32(row)), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory"); \
+    }
+TD_STMATRIX4(td_stmatrix_x4, "")
+TD_STMATRIX4(td_stmatrix_x4_trans, ".trans")
+#endif
+
 #endif

@@ -55,6 +55,15 @@ uint64_t emu_atomic64(int32_t op, void *at, uint64_t value, uint64_t compare, co
 void emu_threadfence(const char *file, int line);
 void emu_threadfence_block(const char *file, int line);
 
+// tensor.c
+void emu_mma_16816(float *d, const uint32_t *a, const uint32_t *b, bool bf16, const char *file, int line);
+void emu_matrix(uint32_t *r, void *row, int32_t count, bool trans, bool store, const char *file, int line);
+
+// copy.c
+void emu_cp_async(void *shared, const void *global, uint32_t bytes, uint32_t from_src, const char *file, int line);
+void emu_cp_async_commit(const char *file, int line);
+void emu_cp_async_wait(uint32_t newest, const char *file, int line);
+
 #ifdef __cplusplus
 }
 #endif

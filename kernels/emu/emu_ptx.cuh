@@ -17,4 +17,29 @@ static inline void emu_st_release(unsigned *at, unsigned v, const char *f, int l
 #define td_named_bar_sync(id, threads) emu_named_sync(id, threads, EMU_HERE)
 #define td_named_bar_arrive(id, threads) emu_named_arrive(id, threads, EMU_HERE)
 
+// d += a b, in place
+#define td_mma_bf16_16816(d, a, b) emu_mma_16816(d, a, b, true, EMU_HERE)
+#define td_mma_f16_16816(d, a, b) emu_mma_16816(d, a, b, false, EMU_HERE)
+
+#define EMU_LD(r, row, count, trans) \
+    emu_matrix(r, const_cast<void *>((const void *)(row)), count, trans, false, EMU_HERE)
+#define td_ldmatrix_x4(r, row) EMU_LD(r, row, 4, false)
+#define td_ldmatrix_x4_trans(r, row) EMU_LD(r, row, 4, true)
+#define td_ldmatrix_x2(r, row) EMU_LD(r, row, 2, false)
+#define td_ldmatrix_x2_trans(r, row) EMU_LD(r, row, 2, true)
+#define td_stmatrix_x4(row, r) emu_matrix(const_cast<uint32_t *>(r), row, 4, false, true, EMU_HERE)
+#define td_stmatrix_x4_trans(row, r) emu_matrix(const_cast<uint32_t *>(r), row, 4, true, true, EMU_HERE)
+
+#define td_cp_async16(shared, global) emu_cp_async(shared, global, 16, 16, EMU_HERE)
+#define td_cp_async16_zfill(shared, global, bytes) emu_cp_async(shared, global, 16, bytes, EMU_HERE)
+#define td_cp_async4(shared, global) emu_cp_async(shared, global, 4, 4, EMU_HERE)
+#define td_cp_async_commit() emu_cp_async_commit(EMU_HERE)
+
+/* Waits that are templates, td_x_wait<N>(), take the caller's place by default arguments. */
+template <int N>
+static inline void td_cp_async_wait(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_cp_async_wait(N, file, line);
+}
+
 #endif

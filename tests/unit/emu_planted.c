@@ -130,12 +130,14 @@ static void check_all(const planted *list)
     }
 AREA(sync)
 AREA(memory)
+AREA(copies)
 AREA(host)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync), cmocka_unit_test(test_memory), cmocka_unit_test(test_host),
+        cmocka_unit_test(test_sync), cmocka_unit_test(test_memory), cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

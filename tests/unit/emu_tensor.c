@@ -1,0 +1,137 @@
+/* Matrix products by every instruction of the tensor cores, against the arithmetic of one step applied along k. */
+#include "kernels/emu/dot.h"
+#include "kernels/emu/emu.h"
+#include "emu/tests_emu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { K = 256, ROWS_MAX = 256 };
+
+static gpu_stream stream;
+static uint64_t seed = 7;
+
+static uint32_t draw(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 33);
+}
+
+static uint16_t draw_bf16(void) { return (uint16_t)((draw() & 1) << 15 | (112 + draw() % 20) << 7 | (draw() & 127)); }
+static uint16_t draw_f16(void) { return (uint16_t)((draw() & 1) << 15 | (8 + draw() % 14) << 10 | (draw() & 1023)); }
+
+static void *to_device(const void *from, size_t bytes)
+{
+    void *dev = NULL, *stage = NULL;
+    assert_int_equal(emu_rt_malloc(bytes, &dev) | emu_rt_host_alloc(bytes, &stage), GPU_OK);
+    memcpy(stage, from, bytes);
+    assert_int_equal(emu_rt_copy_h2d(dev, stage, bytes, stream), GPU_OK);
+    assert_int_equal(emu_rt_stream_sync(stream), GPU_OK);
+    emu_rt_host_free(stage);
+    return dev;
+}
+
+static void from_device(void *to, void *dev, size_t bytes)
+{
+    void *stage = NULL;
+    assert_int_equal(emu_rt_host_alloc(bytes, &stage), GPU_OK);
+    assert_int_equal(emu_rt_copy_d2h(stage, dev, bytes, stream), GPU_OK);
+    assert_int_equal(emu_rt_stream_sync(stream), GPU_OK);
+    assert_int_equal(emu_rt_last_error(), GPU_OK);
+    memcpy(to, stage, bytes);
+    emu_rt_host_free(stage);
+    emu_rt_free(dev);
+}
+
+static void *device(size_t bytes)
+{
+    void *dev = NULL;
+    assert_int_equal(emu_rt_malloc(bytes, &dev), GPU_OK);
+    return dev;
+}
+
+/* d[m][n] = sum over k of a[m][k] b[n][k], in steps of 16. */
+static void want(bool bf16, const uint16_t *a, const uint16_t *b, float *d, int m, int n, int k_count)
+{
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            float c = 0;
+            for (int k = 0; k < k_count; k += 16) {
+                emu_num x[16], y[16];
+                for (int e = 0; e < 16; e++) {
+                    uint16_t u = a[i * k_count + k + e], v = b[j * k_count + k + e];
+                    x[e] = bf16 ? emu_num_bf16(u) : emu_num_f16(u);
+                    y[e] = bf16 ? emu_num_bf16(v) : emu_num_f16(v);
+                }
+                c = emu_dot(x, y, 16, c, EMU_FRAC_HALF);
+            }
+            d[i * n + j] = c;
+        }
+}
+
+static void each_schedule(void (*test)(void))
+{
+    static const emu_order order[] = {EMU_FORWARD, EMU_REVERSE, EMU_RANDOM};
+    for (unsigned i = 0; i < 3; i++) {
+        emu_set_schedule(order[i], i);
+        assert_int_equal(emu_rt_stream_create(&stream), GPU_OK);
+        test();
+        assert_int_equal(emu_rt_stream_destroy(stream), GPU_OK);
+    }
+}
+
+static void mma(void)
+{
+    static uint16_t a[16 * K], b[8 * K];
+    float got[16 * 8], need[16 * 8];
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        for (int i = 0; i < 16 * K; i++)
+            a[i] = bf16 ? draw_bf16() : draw_f16();
+        for (int i = 0; i < 8 * K; i++)
+            b[i] = bf16 ? draw_bf16() : draw_f16();
+        uint16_t *da = to_device(a, sizeof a), *db = to_device(b, sizeof b);
+        float *dd = device(sizeof got);
+        emu_test_mma(bf16, da, db, dd, K, stream);
+        from_device(got, dd, sizeof got);
+        want(bf16, a, b, need, 16, 8, K);
+        assert_memory_equal(got, need, sizeof got);
+        emu_rt_free(da);
+        emu_rt_free(db);
+    }
+}
+
+static void transpose(void)
+{
+    uint16_t in[256], out[256];
+    for (int i = 0; i < 256; i++)
+        in[i] = (uint16_t)i;
+    uint16_t *dev = to_device(in, sizeof in), *back = device(sizeof out);
+    emu_test_transpose(dev, back, stream);
+    from_device(out, back, sizeof out);
+    for (int i = 0; i < 256; i++)
+        assert_int_equal(out[i], i % 16 * 16 + i / 16);
+    emu_rt_free(dev);
+}
+
+#define SCHEDULES(name)                     \
+    static void test_##name(void **state)   \
+    {                                       \
+        (void)state;                        \
+        each_schedule(name);                \
+    }
+SCHEDULES(mma)
+SCHEDULES(transpose)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mma),
+        cmocka_unit_test(test_transpose),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
