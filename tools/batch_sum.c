@@ -22,8 +22,9 @@ static double rate(const batch_sum *s, int64_t n) { return seconds(s) > 0 ? (dou
 
 void batch_sum_print(const batch_sum *s, bool complete, const char *output)
 {
-    fprintf(stderr, "lines    %llu: %llu ok, %llu failed, %llu from an earlier run\n", (unsigned long long)s->lines,
-            (unsigned long long)s->ok, (unsigned long long)s->failed, (unsigned long long)s->earlier);
+    fprintf(stderr, "lines    %llu: %llu ok, %llu failed, %llu done earlier, %llu that failed earlier tried again\n",
+            (unsigned long long)s->lines, (unsigned long long)s->ok, (unsigned long long)s->failed,
+            (unsigned long long)s->earlier, (unsigned long long)s->retried);
     fprintf(stderr, "tokens   %lld in (%lld cached), %lld out\n", (long long)s->prompt_tokens,
             (long long)s->cached_tokens, (long long)s->output_tokens);
     fprintf(stderr, "time     %.2f s, %.1f tokens/s in, %.1f out\n", seconds(s), rate(s, s->prompt_tokens),
@@ -38,11 +39,12 @@ td_rc batch_sum_json(const batch_sum *s, bool complete, const char *path, td_err
 {
     td_buf b = TD_BUF_INIT;
     td_buf_fmt(&b,
-               "{\"complete\":%s,\"lines\":%llu,\"ok\":%llu,\"failed\":%llu,\"earlier\":%llu,\"prompt_tokens\":%lld,"
-               "\"cached_tokens\":%lld,\"output_tokens\":%lld,\"seconds\":%.6f,\"prompt_tokens_per_second\":%.3f,"
-               "\"output_tokens_per_second\":%.3f}\n",
+               "{\"complete\":%s,\"lines\":%llu,\"ok\":%llu,\"failed\":%llu,\"earlier\":%llu,\"retried\":%llu,"
+               "\"prompt_tokens\":%lld,\"cached_tokens\":%lld,\"output_tokens\":%lld,\"seconds\":%.6f,"
+               "\"prompt_tokens_per_second\":%.3f,\"output_tokens_per_second\":%.3f}\n",
                complete ? "true" : "false", (unsigned long long)s->lines, (unsigned long long)s->ok,
-               (unsigned long long)s->failed, (unsigned long long)s->earlier, (long long)s->prompt_tokens,
+               (unsigned long long)s->failed, (unsigned long long)s->earlier, (unsigned long long)s->retried,
+               (long long)s->prompt_tokens,
                (long long)s->cached_tokens, (long long)s->output_tokens, seconds(s), rate(s, s->prompt_tokens),
                rate(s, s->output_tokens));
     bool out = !strcmp(path, "-");

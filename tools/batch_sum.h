@@ -6,6 +6,7 @@
 
 typedef struct batch_sum {
     uint64_t lines, ok, failed, earlier; // earlier: done by the run that was resumed
+    uint64_t retried;                    // failed in that run, and tried again
     int64_t prompt_tokens, cached_tokens, output_tokens;
     uint64_t start_ns, end_ns;
 } batch_sum;

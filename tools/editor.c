@@ -146,8 +146,8 @@ static void bind_keys(EditLine *el)
         {"\\e[1~", "ed-move-to-beg"},     {"\\e[4~", "ed-move-to-end"},
     };
     el_set(el, EL_EDITOR, "emacs");
-    el_set(el, EL_ADDFN, "td-break-line", "break the line", break_line);
-    el_set(el, EL_ADDFN, "td-paste", "insert pasted text", paste);
+    el_wset(el, EL_ADDFN, L"td-break-line", L"break the line", break_line); // el_set would leak copies of the names
+    el_wset(el, EL_ADDFN, L"td-paste", L"insert pasted text", paste);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
     el_source(el, NULL); // ~/.editrc
@@ -238,7 +238,8 @@ prompt_result editor_read(editor *e, const char *prompt_text, td_buf *line)
     int count = 0;
     e->prompt = prompt_text;
     fputs(PASTE_ON, stderr);
-    el_resize(e->el); // the window may have changed since the last line
+    el_resize(e->el);                // the window may have changed since the last line
+    el_set(e->el, EL_PREP_TERM, 1);  // before the prompt is there, so that no key meets the terminal's own editing
     const char *text = el_gets(e->el, &count);
     fputs(PASTE_OFF, stderr);
     fflush(stderr);

@@ -152,7 +152,7 @@ static td_rc write_done(batch *b, td_err *err)
             break;
         if (!w->done)
             continue;
-        rc = batch_out_put(&b->out, w->failed, &w->result, err);
+        rc = batch_out_put(&b->out, w->number, w->failed, &w->result, err);
         if (rc)
             break;
         b->sum.ok += !w->failed;
@@ -353,6 +353,15 @@ static td_rc run(batch *b, td_err *err)
     return rc;
 }
 
+/* The input under another of its names, or as itself, would be lost when the output gets its name. */
+static td_rc check_output(const struct stat *in, const char *path, td_err *err)
+{
+    struct stat out;
+    if (path && !stat(path, &out) && out.st_dev == in->st_dev && out.st_ino == in->st_ino)
+        return td_fail(err, TD_E_USAGE, "%s is the input and would be overwritten; name another output", path);
+    return TD_OK;
+}
+
 static td_rc open_input(batch *b, td_err *err)
 {
     const char *path = flags_str(b->f, "input");
@@ -364,7 +373,8 @@ static td_rc open_input(batch *b, td_err *err)
         return td_fail(err, TD_E_IO, "%s: %s", path, strerror(errno));
     b->in_bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
     lines_init(&b->in, b->in_fd, BATCH_LINE_BYTES_MAX);
-    return TD_OK;
+    td_rc rc = check_output(&st, flags_str(b->f, "output"), err);
+    return rc ? rc : check_output(&st, flags_str(b->f, "errors"), err);
 }
 
 static td_rc setup(batch *b, td_err *err)
@@ -393,7 +403,7 @@ static td_rc teardown(batch *b, bool complete, td_err *err)
 {
     while (b->first)
         work_free(b, b->first);
-    td_rc rc = batch_out_close(&b->out, complete, err);
+    td_rc rc = batch_out_close(&b->out, complete, b->ordered, err);
     if (b->multi)
         curl_multi_cleanup(b->multi);
     curl_slist_free_all(b->headers);
@@ -415,6 +425,7 @@ td_rc verb_run_batch(const flags *f, int *exit_status, td_err *err)
     bool began = !rc;
     interrupt_watch(NULL);
     if (began) {
+        b.sum.retried = b.out.failed_count;
         progress_begin(&b.bar, "batch");
         b.sum.start_ns = td_now_ns();
         rc = run(&b, err);

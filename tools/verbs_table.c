@@ -98,7 +98,7 @@ static const flags_def defs[] = {
     {"errors", FLAG_STR, NULL, V(RUN_BATCH), "FILE", .group = G_INPUT,
      .help = "Failed lines go here instead of the output."},
     {"resume", FLAG_BOOL, NULL, V(RUN_BATCH), .group = G_INPUT,
-     .help = "Go on where an earlier run of the same files ended."},
+     .help = "Go on where an earlier run of the same files ended; lines that failed are tried again."},
     {"ordered", FLAG_BOOL, NULL, V(RUN_BATCH), .group = G_INPUT, .help = "Results in the order of the input."},
     {"fail-fast", FLAG_BOOL, NULL, V(RUN_BATCH), .group = G_INPUT, .help = "Stop at the first line that fails."},
     {"concurrency", FLAG_INT, "auto", V(RUN_BATCH), "N", .max = TD_SEQS_MAX, .group = G_INPUT,

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import random
 import re
 import resource
 import signal
@@ -462,39 +463,83 @@ def test_model_names(tmp_path):
     assert status == 0
 
 
-def test_kill_and_resume(tmp_path):
-    total = 60
+def wait_for(condition, seconds=200):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_killed_at_any_moment(tmp_path):
+    """Ten kills, from before the first result to the middle of the last ones; then each line is there once, in order."""
+    total, chance = 60, random.Random(20)
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(line(f"k{i}", {"max_tokens": 24}) for i in range(total)) + b"\n")
-    words = [str(BINARY), "run-batch", str(MODEL), *SMALL, "-i", str(tmp_path / "in.jsonl"), "-o",
-             str(tmp_path / "out.jsonl"), "--concurrency", "2"]
+    words = ["run-batch", MODEL, *SMALL, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", "--concurrency", "3"]
     part = tmp_path / "out.jsonl.part"
-    kills = 0
-    for goal in (5, 15):
-        process = subprocess.Popen(words + (["--resume"] if kills else []), stderr=subprocess.DEVNULL, env=ENV)
-        end = time.monotonic() + 200
-        while time.monotonic() < end and process.poll() is None:
-            if part.exists() and part.read_bytes().count(b"\n") >= goal:
-                break
-            time.sleep(0.005)
+    count = lambda: part.read_bytes().count(b"\n") if part.exists() else 0
+    for kill in range(10):
+        goal = count() + chance.randint(0, 6)
+        process = subprocess.Popen([str(BINARY), *map(str, words), "--resume"], stderr=subprocess.DEVNULL, env=ENV)
+        wait_for(lambda: process.poll() is not None or count() >= goal)
+        assert process.poll() is None
+        time.sleep(chance.random() * 0.05)
         process.kill()
         process.wait()
-        kills += 1
-        assert part.exists()
-        with part.open("ab") as f:
-            f.write(b'{"id":"batch-40","custom_id":"k3')  # a torn line, as a power cut leaves it
-    status, _, err = run(*words[1:])
+        if part.exists() and kill % 3 == 1:
+            with part.open("ab") as f:
+                f.write(b'{"id":"batch-40","custom_id":"k3')  # a torn line, as a power cut leaves it
+    earlier = count()
+    assert 0 < earlier < total
+    status, _, err = run(*words)
     assert status == 2 and "--resume" in err
-    status, out, err = run(*words[1:], "--resume", "--summary-json", "-")
+    status, out, err = run(*words, "--resume", "--ordered", "--summary-json", "-")
     assert status == 0, err
-    rows = results(tmp_path / "out.jsonl")
-    assert sorted(r["custom_id"] for r in rows) == sorted(f"k{i}" for i in range(total))
-    assert json.loads(out)["earlier"] >= 15
+    assert [r["custom_id"] for r in results(tmp_path / "out.jsonl")] == [f"k{i}" for i in range(total)]
+    assert json.loads(out)["earlier"] == earlier and json.loads(out)["ok"] == total - earlier
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
     before = (tmp_path / "out.jsonl").read_bytes()
-    assert run(*words[1:], "--resume")[0] == 0
+    assert run(*words, "--resume")[0] == 0
     assert (tmp_path / "out.jsonl").read_bytes() == before
     (tmp_path / "in.jsonl").write_bytes(line("other"))
-    status, _, err = run(*words[1:], "--resume")
+    status, _, err = run(*words, "--resume")
     assert status == 2 and "not the same input" in err
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    # Nor does a model that does not load take the results away, or leave an empty file in the way.
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF")
+    assert run("run-batch", tmp_path / "bad.gguf", *words[2:], "--resume")[0] == 3
+    assert (tmp_path / "out.jsonl").read_bytes() == before and not part.exists()
+
+
+def test_failed_lines_are_tried_again(tmp_path):
+    data = b"\n".join(line(f"r{i}", {"model": "new-name"} if i % 2 else None) for i in range(6)) + b"\nnonsense\n"
+    status, out, _ = batch(tmp_path, data, "--summary-json", "-")
+    assert status == 6 and json.loads(out)["failed"] == 4
+    first = {r["custom_id"]: r for r in results(tmp_path / "out.jsonl") if not r["error"]}
+    status, out, err = batch(tmp_path, data, "--resume", "--served-model-name", "new-name", "--ordered", "--summary-json", "-",
+                             "--errors", tmp_path / "err.jsonl")
+    assert status == 6, err
+    summary = json.loads(out)
+    assert (summary["earlier"], summary["retried"], summary["ok"], summary["failed"]) == (3, 4, 3, 1)
+    rows = results(tmp_path / "out.jsonl")
+    assert [r["custom_id"] for r in rows] == [f"r{i}" for i in range(6)]
+    assert all(r["error"] is None for r in rows)
+    assert all(r == first[r["custom_id"]] for r in rows if r["custom_id"] in first)  # not done again
+    assert [r["error"]["code"] for r in results(tmp_path / "err.jsonl")] == ["invalid_line"]
+
+
+@pytest.mark.parametrize("words, part", [
+    (["-o", "-"], "to a file"),
+    (["-o", "in.jsonl"], "would be overwritten"),
+    (["-o", "./in.jsonl"], "would be overwritten"),
+    (["-o", "out.jsonl", "--errors", "out.jsonl"], "same file"),
+    (["-o", "out.jsonl", "--errors", "in.jsonl"], "would be overwritten"),
+    (["-o", "nowhere/out.jsonl"], "nowhere"),
+])
+def test_batch_files_that_cannot_be(tmp_path, words, part):
+    (tmp_path / "in.jsonl").write_bytes(line("a"))
+    status, out, err = run("run-batch", MODEL, *SMALL, "-i", "in.jsonl", *words, cwd=tmp_path)
+    assert status == (1 if part == "nowhere" else 2) and part in err, err
+    assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_no_space_left(tmp_path):

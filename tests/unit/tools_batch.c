@@ -28,7 +28,7 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
     (void)state;
-    static const char *const names[] = {"in", "out", "out.part", "err", "err.part"};
+    static const char *const names[] = {"in", "out", "out.part", "err", "err.part", "out.part.new"};
     for (size_t i = 0; i < TD_COUNT(names); i++) {
         char path[96];
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -39,7 +39,7 @@ static int remove_dir(void **state)
 
 static const char *at(const char *name)
 {
-    static const char *const names[] = {"in", "out", "out.part", "err", "err.part"};
+    static const char *const names[] = {"in", "out", "out.part", "err", "err.part", "out.part.new"};
     static char path[TD_COUNT(names)][96];
     size_t i = 0;
     while (strcmp(names[i], name))
@@ -166,9 +166,27 @@ static void bad_lines_keep_their_id(void **state)
 static void put(batch_out *o, bool failed, int number, const char *id)
 {
     td_buf b = TD_BUF_INIT;
-    td_buf_fmt(&b, "{\"id\":\"batch-%d\",\"custom_id\":\"%s\"}", number, id);
-    assert_int_equal(batch_out_put(o, failed, &b, NULL), TD_OK);
+    td_buf_fmt(&b, "{\"id\":\"batch-%d\",\"custom_id\":\"%s\",\"error\":%s}", number, id, failed ? "{}" : "null");
+    assert_int_equal(batch_out_put(o, (uint64_t)number, failed, &b, NULL), TD_OK);
     td_buf_free(&b);
+}
+
+/* The numbers of the lines of a file, as text. */
+static const char *numbers(const char *name)
+{
+    static char out[256];
+    static lines in;
+    size_t len = 0;
+    int fd = open(at(name), O_RDONLY);
+    assert_true(fd >= 0);
+    lines_init(&in, fd, 1 << 20);
+    while (lines_next(&in, NULL) == LINES_OK)
+        len += (size_t)snprintf(out + len, sizeof out - len, "%s%d", len ? " " : "",
+                                (int)strtol(td_buf_cstr(&in.line) + strlen("{\"id\":\"batch-"), NULL, 10));
+    out[len] = 0;
+    lines_free(&in);
+    close(fd);
+    return out;
 }
 
 static void tear(const char *name, const char *text)
@@ -187,29 +205,88 @@ static void results_survive_a_kill(void **state)
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), false, NULL), TD_OK);
     put(&o, false, 1, "a");
     put(&o, true, 3, "c");
-    assert_int_equal(batch_out_close(&o, false, NULL), TD_OK);
+    assert_int_equal(batch_out_close(&o, false, false, NULL), TD_OK);
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), false, &e), TD_E_USAGE);
     assert_non_null(strstr(e.msg, "--resume"));
-    batch_out_close(&o, false, NULL);
+    batch_out_close(&o, false, false, NULL);
     tear("out.part", "{\"id\":\"batch-2\",\"cus");
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
-    assert_int_equal(o.done_count, 2);
+    assert_int_equal(o.done_count, 1);
+    assert_int_equal(o.failed_count, 1);
     assert_true(batch_out_is_done(&o, 1, "a", &done, NULL) == TD_OK && done);
     assert_true(batch_out_is_done(&o, 2, "b", &done, NULL) == TD_OK && !done);
-    assert_true(batch_out_is_done(&o, 3, "c", &done, NULL) == TD_OK && done);
+    assert_true(batch_out_is_done(&o, 3, "c", &done, NULL) == TD_OK && !done); // failed: tried again
     assert_int_equal(batch_out_is_done(&o, 3, "other", &done, NULL), TD_E_USAGE);
+    put(&o, false, 3, "c");
     put(&o, false, 2, "b");
-    assert_int_equal(batch_out_close(&o, true, NULL), TD_OK);
+    assert_int_equal(batch_out_close(&o, true, false, NULL), TD_OK);
+    assert_string_equal(numbers("out"), "1 3 2");
+    assert_string_equal(numbers("err"), "");
     assert_int_equal(access(at("out.part"), F_OK), -1);
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK); // a finished run
     assert_int_equal(o.done_count, 3);
-    assert_int_equal(batch_out_close(&o, false, NULL), TD_OK);
+    assert_int_equal(batch_out_close(&o, true, true, NULL), TD_OK);
+    assert_string_equal(numbers("out"), "1 2 3");
+    assert_int_equal(access(at("out.part.new"), F_OK), -1);
+    assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
+    assert_int_equal(batch_out_close(&o, false, false, NULL), TD_OK); // nothing was written: as it was
+    assert_string_equal(numbers("out"), "1 2 3");
+    assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
+    put(&o, false, 4, "d");
+    assert_int_equal(batch_out_close(&o, false, false, NULL), TD_OK);
     tear("out.part", "{\"id\":\"chatcmpl-1\"}\n");
     e = (td_err)TD_ERR_INIT;
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, &e), TD_E_INPUT);
-    batch_out_close(&o, false, NULL);
+    batch_out_close(&o, false, false, NULL);
     unlink(at("out.part"));
     unlink(at("err.part"));
+    unlink(at("err"));
+}
+
+/* Failed lines of any number of runs, in one file or two, are left out at the end; done ones are there once. */
+static void failed_lines_are_tried_again(void **state)
+{
+    (void)state;
+    batch_out o;
+    td_err e = TD_ERR_INIT;
+    bool done;
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, false, NULL), TD_OK);
+    put(&o, true, 2, "b");
+    put(&o, false, 1, "a");
+    put(&o, true, 5, "e");
+    assert_int_equal(batch_out_close(&o, false, true, NULL), TD_OK);
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, true, NULL), TD_OK);
+    put(&o, true, 2, "b");
+    put(&o, false, 5, "e");
+    assert_int_equal(batch_out_close(&o, false, true, NULL), TD_OK);
+    assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
+    assert_int_equal(o.done_count, 2);
+    assert_int_equal(o.failed_count, 1);
+    assert_true(batch_out_is_done(&o, 5, "e", &done, NULL) == TD_OK && done);
+    put(&o, false, 4, "d");
+    put(&o, false, 3, "c");
+    put(&o, true, 2, "b");
+    assert_int_equal(batch_out_close(&o, true, true, NULL), TD_OK);
+    assert_string_equal(numbers("out"), "1 3 4 5");
+    assert_string_equal(numbers("err"), "2");
+    assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
+    batch_out other;
+    assert_int_equal(batch_out_open(&other, at("out"), NULL, true, &e), TD_E_USAGE); // two at once
+    assert_non_null(strstr(e.msg, "another run"));
+    batch_out_close(&other, false, false, NULL);
+    put(&o, false, 2, "b");
+    assert_int_equal(batch_out_close(&o, true, false, NULL), TD_OK);
+    assert_string_equal(numbers("out"), "1 3 4 5 2");
+    assert_string_equal(numbers("err"), "");
+    e = (td_err)TD_ERR_INIT;
+    assert_int_equal(batch_out_open(&o, at("out"), at("out"), false, &e), TD_E_USAGE);
+    batch_out_close(&o, false, false, NULL);
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, false, NULL), TD_OK); // a new run over a finished one …
+    assert_int_equal(batch_out_close(&o, false, false, NULL), TD_OK);          // … that never began
+    assert_string_equal(numbers("out"), "1 3 4 5 2");
+    assert_int_equal(access(at("out.part"), F_OK), -1);
+    unlink(at("out"));
+    unlink(at("err"));
 }
 
 static void failing_allocations(void **state)
@@ -227,9 +304,9 @@ static void failing_allocations(void **state)
         td_rc b = batch_out_open(&o, at("out"), NULL, true, &e);
         td_buf result = TD_BUF_INIT;
         td_buf_str(&result, "{\"id\":\"batch-1\",\"custom_id\":\"a\"}");
-        td_rc c = b ? TD_OK : batch_out_put(&o, false, &result, NULL);
+        td_rc c = b ? TD_OK : batch_out_put(&o, 1, false, &result, NULL);
         td_buf_free(&result);
-        batch_out_close(&o, false, NULL);
+        batch_out_close(&o, false, false, NULL);
         hits = td_fault_count(TD_FAULT_ALLOC);
         td_fault_arm(TD_FAULT_ALLOC, 0, false);
         assert_true(!a || a == TD_E_NOMEM);
@@ -246,7 +323,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_of_every_kind),     cmocka_unit_test(a_line_longer_than_memory_costs_nothing),
         cmocka_unit_test(body_is_taken_as_written), cmocka_unit_test(bad_lines_keep_their_id),
-        cmocka_unit_test(results_survive_a_kill),  cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(results_survive_a_kill),  cmocka_unit_test(failed_lines_are_tried_again),
+        cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
