@@ -42,7 +42,7 @@ function(td_emu_kernels TARGET)
   target_sources(${TARGET} PRIVATE ${ARGN})
   target_compile_definitions(${TARGET} PRIVATE TD_EMU=1)
   target_compile_options(${TARGET} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-x;c++;-Wall;-Wextra;-Wno-unused-function;
-    -Wno-unknown-pragmas;-Wno-comment;-g;-O1;-mavx2;-mfma;-fno-exceptions;-fno-rtti>)
+    -Wno-unknown-pragmas;-Wno-comment;-Wno-psabi;-g;-O1;-mavx2;-mfma;-fno-exceptions;-fno-rtti>)
   if(TANDEM_SANITIZE MATCHES "thread")
     target_compile_options(${TARGET} PRIVATE -fno-sanitize=all)
   elseif(NOT TANDEM_SANITIZE AND NOT TANDEM_FUZZ)

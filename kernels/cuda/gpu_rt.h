@@ -85,6 +85,25 @@ GPU_EXTERN int32_t GPU_SYM(rt_copy_d2h)(void *host, const void *dev, size_t byte
 GPU_EXTERN int32_t GPU_SYM(rt_copy_d2d)(void *to, const void *from, size_t bytes, gpu_stream s);
 GPU_EXTERN int32_t GPU_SYM(rt_memset)(void *dev, int value, size_t bytes, gpu_stream s);
 
+/* A tensor as bulk tensor copies (TMA) see it: dimensions fastest first, and the box that one copy moves. The base and
+ * the strides are multiples of 16 bytes, box[0] * elem_bytes too, and with a swizzle it fits into the swizzle's width.
+ * Kernels take a map as `const __grid_constant__ gpu_tensor_map`. sm_90 and newer. */
+typedef struct gpu_tensor_map {
+    uint64_t opaque[16];
+} __attribute__((aligned(64))) gpu_tensor_map;
+
+typedef struct gpu_tensor_desc {
+    void *base;
+    int32_t rank;          // 1 to 5
+    int32_t elem_bytes;    // 1, 2, 4
+    int32_t swizzle_bytes; // 0, 32, 64, 128
+    uint32_t dim[5];       // elements
+    uint32_t box[5];       // elements, at most 256
+    uint64_t stride[5];    // bytes; [0] is not looked at
+} gpu_tensor_desc;
+
+GPU_EXTERN int32_t GPU_SYM(rt_tensor_map)(gpu_tensor_map *out, const gpu_tensor_desc *d);
+
 // Graphs. Between begin and end, work of `s` (and of streams that wait for its events) is recorded, not run.
 GPU_EXTERN int32_t GPU_SYM(rt_graph_begin)(gpu_stream s);
 GPU_EXTERN int32_t GPU_SYM(rt_graph_end)(gpu_stream s, gpu_graph *out);

@@ -2,6 +2,7 @@
  * program and be told. Thin: argument checks are CUDA's. */
 #include "kernels/cuda/gpu_rt.h"
 
+#include <cuda.h>
 #include <cuda_runtime.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +123,39 @@ int32_t cuda_rt_copy_d2d(void *to, const void *from, size_t bytes, gpu_stream s)
 int32_t cuda_rt_memset(void *dev, int value, size_t bytes, gpu_stream s)
 {
     return (int32_t)cudaMemsetAsync(dev, value, bytes, (cudaStream_t)s);
+}
+
+int32_t cuda_rt_tensor_map(gpu_tensor_map *out, const gpu_tensor_desc *d)
+{
+    typedef CUresult (*encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                                  const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
+                                  CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+    static_assert(sizeof(CUtensorMap) == sizeof(gpu_tensor_map), "the same 128 bytes");
+    void *fn = NULL;
+    cudaDriverEntryPointQueryResult found;
+    cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &fn, 12000, cudaEnableDefault, &found);
+    if (e != cudaSuccess || found != cudaDriverEntryPointSuccess)
+        return e != cudaSuccess ? (int32_t)e : GPU_E_INVALID;
+    cuuint64_t dim[5], stride[4];
+    cuuint32_t box[5], step[5] = {1, 1, 1, 1, 1};
+    if (d->rank < 1 || d->rank > 5)
+        return GPU_E_INVALID;
+    for (int i = 0; i < d->rank; i++) {
+        dim[i] = d->dim[i];
+        box[i] = d->box[i];
+        if (i)
+            stride[i - 1] = d->stride[i];
+    }
+    CUtensorMapDataType type = d->elem_bytes == 1   ? CU_TENSOR_MAP_DATA_TYPE_UINT8
+                               : d->elem_bytes == 2 ? CU_TENSOR_MAP_DATA_TYPE_UINT16
+                                                    : CU_TENSOR_MAP_DATA_TYPE_UINT32;
+    CUtensorMapSwizzle swizzle = d->swizzle_bytes == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
+                                 : d->swizzle_bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
+                                 : d->swizzle_bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
+                                                          : CU_TENSOR_MAP_SWIZZLE_NONE;
+    return (int32_t)((encode_fn)fn)((CUtensorMap *)out, type, (cuuint32_t)d->rank, d->base, dim, stride, box, step,
+                                    CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                                    CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
 int32_t cuda_rt_graph_begin(gpu_stream s)

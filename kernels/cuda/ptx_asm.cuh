@@ -2,6 +2,8 @@
 #ifndef TD_KERNELS_CUDA_PTX_ASM_CUH
 #define TD_KERNELS_CUDA_PTX_ASM_CUH
 
+#include "kernels/cuda/gpu_rt.h"
+
 #include <cuda_runtime.h>
 #include <stdint.h>
 
@@ -89,6 +91,88 @@ template <int N> TD_ASM void td_cp_async_wait() { asm volatile("cp.async.wait_gr
     }
 TD_STMATRIX4(td_stmatrix_x4, "")
 TD_STMATRIX4(td_stmatrix_x4_trans, ".trans")
+#endif
+
+/* Below: Hopper alone. sm_80 code must not call them, so for it they are not there. */
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+TD_ASM void td_mbar_init(uint64_t *bar, uint32_t count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(td_smem_u32(bar)), "r"(count) : "memory");
+}
+
+TD_ASM void td_mbar_arrive(uint64_t *bar)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(td_smem_u32(bar)) : "memory");
+}
+
+TD_ASM void td_mbar_expect_tx(uint64_t *bar, uint32_t bytes) // and arrives
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(td_smem_u32(bar)), "r"(bytes)
+                 : "memory");
+}
+
+TD_ASM void td_mbar_wait(uint64_t *bar, uint32_t parity) // until the phase of this parity is over
+{
+    asm volatile("{\n.reg .pred done;\nagain:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@done bra over;\nbra again;\nover:\n}" ::"r"(td_smem_u32(bar)), "r"(parity) : "memory");
+}
+
+TD_ASM void td_fence_mbar_init()
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+TD_ASM void td_fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+#define TD_TMA_LOAD "cp.async.bulk.tensor."
+#define TD_TMA_LOAD_END ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, "
+
+TD_ASM void td_tma_load_2d(void *shared, const gpu_tensor_map *map, uint64_t *bar, int x, int y)
+{
+    asm volatile(TD_TMA_LOAD "2d" TD_TMA_LOAD_END "{%3, %4}], [%2];" ::"r"(td_smem_u32(shared)), "l"(map),
+                 "r"(td_smem_u32(bar)), "r"(x), "r"(y) : "memory");
+}
+
+TD_ASM void td_tma_load_3d(void *shared, const gpu_tensor_map *map, uint64_t *bar, int x, int y, int z)
+{
+    asm volatile(TD_TMA_LOAD "3d" TD_TMA_LOAD_END "{%3, %4, %5}], [%2];" ::"r"(td_smem_u32(shared)), "l"(map),
+                 "r"(td_smem_u32(bar)), "r"(x), "r"(y), "r"(z) : "memory");
+}
+
+TD_ASM void td_tma_load_4d(void *shared, const gpu_tensor_map *map, uint64_t *bar, int x, int y, int z, int w)
+{
+    asm volatile(TD_TMA_LOAD "4d" TD_TMA_LOAD_END "{%3, %4, %5, %6}], [%2];" ::"r"(td_smem_u32(shared)), "l"(map),
+                 "r"(td_smem_u32(bar)), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+}
+
+TD_ASM void td_tma_store_2d(const gpu_tensor_map *map, const void *shared, int x, int y)
+{
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+                 "r"(td_smem_u32(shared)), "r"(x), "r"(y) : "memory");
+}
+
+TD_ASM void td_tma_store_3d(const gpu_tensor_map *map, const void *shared, int x, int y, int z)
+{
+    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+                 "r"(td_smem_u32(shared)), "r"(x), "r"(y), "r"(z) : "memory");
+}
+
+TD_ASM void td_bulk_load(void *shared, const void *global, uint32_t bytes, uint64_t *bar)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                     td_smem_u32(shared)), "l"(global), "r"(bytes), "r"(td_smem_u32(bar)) : "memory");
+}
+
+TD_ASM void td_bulk_store(void *global, const void *shared, uint32_t bytes)
+{
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(global), "r"(td_smem_u32(shared)),
+                 "r"(bytes) : "memory");
+}
+
+TD_ASM void td_bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+template <int N> TD_ASM void td_bulk_wait() { asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory"); }
 #endif
 
 #endif

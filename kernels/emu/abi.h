@@ -64,6 +64,19 @@ void emu_cp_async(void *shared, const void *global, uint32_t bytes, uint32_t fro
 void emu_cp_async_commit(const char *file, int line);
 void emu_cp_async_wait(uint32_t newest, const char *file, int line);
 
+// async.c, tma.c
+void emu_mbar_init(void *bar, uint32_t count, const char *file, int line);
+void emu_mbar_arrive(void *bar, uint32_t tx, bool arrive, const char *file, int line);
+void emu_mbar_wait(void *bar, uint32_t parity, const char *file, int line);
+void emu_fence_proxy_async(const char *file, int line);
+void emu_tma_load(void *shared, const void *map, void *bar, uint32_t rank, const int32_t *at, const char *file,
+                  int line);
+void emu_tma_store(const void *map, void *shared, uint32_t rank, const int32_t *at, const char *file, int line);
+void emu_bulk_load(void *shared, const void *global, uint32_t bytes, void *bar, const char *file, int line);
+void emu_bulk_store(void *global, void *shared, uint32_t bytes, const char *file, int line);
+void emu_bulk_commit(const char *file, int line);
+void emu_bulk_wait(uint32_t newest, const char *file, int line);
+
 #ifdef __cplusplus
 }
 #endif

@@ -42,4 +42,38 @@ static inline void td_cp_async_wait(const char *file = __builtin_FILE(), int lin
     emu_cp_async_wait(N, file, line);
 }
 
+#define td_mbar_init(bar, count) emu_mbar_init(bar, count, EMU_HERE)
+#define td_mbar_arrive(bar) emu_mbar_arrive(bar, 0, true, EMU_HERE)
+#define td_mbar_expect_tx(bar, bytes) emu_mbar_arrive(bar, bytes, true, EMU_HERE)
+#define td_mbar_wait(bar, parity) emu_mbar_wait(bar, parity, EMU_HERE)
+#define td_fence_mbar_init() emu_fence_proxy_async(EMU_HERE)
+#define td_fence_proxy_async() emu_fence_proxy_async(EMU_HERE)
+
+template <class... C>
+static inline void emu_tma_load_any(void *shared, const gpu_tensor_map *map, uint64_t *bar, const char *file, int line,
+                                    C... at)
+{
+    const int32_t where[] = {(int32_t)at...};
+    emu_tma_load(shared, map, bar, (uint32_t)sizeof...(at), where, file, line);
+}
+template <class... C>
+static inline void emu_tma_store_any(const gpu_tensor_map *map, void *shared, const char *file, int line, C... at)
+{
+    const int32_t where[] = {(int32_t)at...};
+    emu_tma_store(map, shared, (uint32_t)sizeof...(at), where, file, line);
+}
+#define td_tma_load_2d(shared, map, bar, x, y) emu_tma_load_any(shared, map, bar, EMU_HERE, x, y)
+#define td_tma_load_3d(shared, map, bar, x, y, z) emu_tma_load_any(shared, map, bar, EMU_HERE, x, y, z)
+#define td_tma_load_4d(shared, map, bar, x, y, z, w) emu_tma_load_any(shared, map, bar, EMU_HERE, x, y, z, w)
+#define td_tma_store_2d(map, shared, x, y) emu_tma_store_any(map, shared, EMU_HERE, x, y)
+#define td_tma_store_3d(map, shared, x, y, z) emu_tma_store_any(map, shared, EMU_HERE, x, y, z)
+#define td_bulk_load(shared, global, bytes, bar) emu_bulk_load(shared, global, bytes, bar, EMU_HERE)
+#define td_bulk_store(global, shared, bytes) emu_bulk_store(global, shared, bytes, EMU_HERE)
+#define td_bulk_commit() emu_bulk_commit(EMU_HERE)
+template <int N>
+static inline void td_bulk_wait(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_bulk_wait(N, file, line);
+}
+
 #endif

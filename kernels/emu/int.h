@@ -26,7 +26,7 @@ enum {
     EMU_RED_ZONE = 1024,       // bytes around a block's shared memory
     EMU_NAMED_BARS = 16,
     EMU_CLUSTER_MAX = 16,      // blocks
-    EMU_MBARS_MAX = 128,       // mbarrier objects of a block
+    EMU_MBARS_MAX = 64,        // mbarrier objects of a block
     EMU_STREAMS_MAX = 32,
     EMU_PAGE = 4096,
 };
@@ -39,6 +39,8 @@ typedef struct emu_when {
 } emu_when;
 
 typedef struct emu_fiber emu_fiber;
+typedef struct emu_transfer emu_transfer;
+typedef struct emu_mbar emu_mbar;
 typedef struct emu_block emu_block;
 typedef struct emu_group emu_group;
 typedef struct emu_worker emu_worker;
@@ -69,8 +71,8 @@ typedef struct emu_rec {
     uint8_t kind;   // EMU_ACC_*
 } emu_rec;
 
-// ISSUE: the start of a copy in flight, DELIVER: its end; ASYNC: a read by the async proxy (wgmma, bulk stores)
-enum { EMU_ACC_PLAIN, EMU_ACC_ATOMIC, EMU_ACC_ISSUE, EMU_ACC_DELIVER, EMU_ACC_ASYNC };
+// ISSUE: the start of a copy in flight; DELIVER, BULK: its end; ASYNC: a read by the async proxy (wgmma, bulk stores)
+enum { EMU_ACC_PLAIN, EMU_ACC_ATOMIC, EMU_ACC_ISSUE, EMU_ACC_DELIVER, EMU_ACC_BULK, EMU_ACC_ASYNC };
 enum { EMU_IN_FLIGHT_NONE, EMU_IN_FLIGHT_CP_ASYNC, EMU_IN_FLIGHT_BULK };
 
 /* What is known of 4 bytes. */
@@ -122,13 +124,15 @@ struct emu_fiber {
     // waits
     uint32_t bar_id;
     int32_t vote;
-    uint32_t mbar_off, mbar_parity;
+    emu_mbar *mbar;
+    uint32_t mbar_parity;
     uint64_t polled; // value that the last poll saw
     uint32_t polls;  // in a row that saw the same
     uint32_t regs_in_flight; // wgmma results that are not there yet
     // cp.async
     emu_copy *copies;
     uint32_t copy_count, copy_cap, copy_batch; // batch: commit groups so far
+    uint32_t bulk_batch;                       // of bulk stores
     void *fake_stack;                          // ASan's
 };
 
@@ -140,7 +144,6 @@ typedef struct emu_bar { // __syncthreads (0) and named ones
     int32_t any, all, sum; // of the votes
 } emu_bar;
 
-typedef struct emu_mbar emu_mbar;
 typedef struct emu_wgmma_state emu_wgmma_state;
 
 struct emu_block {
@@ -155,8 +158,9 @@ struct emu_block {
     uint32_t epoch, first_epoch;
     emu_bar bars[EMU_NAMED_BARS];
     emu_rendezvous *meet; // [warp_count][EMU_WARP] slots
-    emu_mbar *mbars;      // [mbar_count]
+    emu_mbar *mbars;      // [EMU_MBARS_MAX] or NULL
     uint32_t mbar_count;
+    emu_transfer *transfers; // bulk copies in flight, oldest first
     emu_wgmma_state *wgmma; // [warpgroups] or NULL
     uint32_t wgmma_in_flight;
     int32_t regs_free, regs_of[EMU_BLOCK_MAX / 128]; // setmaxnreg; 0: as launched
@@ -262,6 +266,7 @@ void emu_releases_drop(emu_launch_op *op);
 // race.c
 void emu_copy_access(const emu_when *w, const void *at, size_t bytes, bool write, const char *what);
 void emu_access(const void *at, size_t bytes, bool write, int kind, const void *pc); // ends the process on a fault
+emu_block *emu_shared_block(const emu_fiber *f, const void *at); // of f's cluster; NULL: not shared memory
 void emu_in_flight(const void *shared, size_t bytes, int what); // marks shared memory of the fiber's group
 // wgmma.c: called where something of the kind is in flight
 void emu_regs_access(const void *at, size_t bytes, const void *pc);           // the own stack
@@ -271,6 +276,7 @@ void emu_wgmma_reads(emu_block *b, size_t off, size_t bytes, const void *pc); //
 void emu_time_release(emu_fiber *f, emu_time *t); // f's past becomes part of t; f's clock goes on
 void emu_time_acquire(emu_fiber *f, const emu_time *t);
 void emu_time_drop(emu_time *t);
+void emu_time_merge(emu_time *to, emu_time *from, uint32_t n); // from becomes nothing
 void emu_time_warp(emu_block *b, uint32_t warp, uint32_t mask);
 void emu_time_block(emu_block *b); // a full barrier
 

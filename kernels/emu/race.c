@@ -98,14 +98,25 @@ static void note_read(emu_cell *c, const access *a, uint32_t oldest)
     c->read[a->me.clock & 1] = a->me;
 }
 
+/* Whoever wrote r made it visible to the async proxy afterwards. */
+static bool fenced(const emu_fiber *f, const emu_rec *r)
+{
+    const emu_group *g = f->block->group;
+    return r->op != g->op->when.id || r->group != g->index || fiber_of(g, r->gid)->proxy_fence > r->clock;
+}
+
 static void cell_access(emu_cell *c, access *a, uint32_t oldest)
 {
-    if (c->in_flight && a->kind != EMU_ACC_DELIVER && c->write.epoch >= oldest)
+    bool arrives = a->kind == EMU_ACC_DELIVER || a->kind == EMU_ACC_BULK;
+    if (c->in_flight && !arrives && c->write.epoch >= oldest)
         emu_fail_at(a->pc, c->in_flight == EMU_IN_FLIGHT_CP_ASYNC ? "cp.async in flight" : "bulk copy in flight",
                     "%s of %zu bytes at offset %zu of shared memory, into which thread %u has a copy under way",
                     a->write ? "write" : "read", a->bytes, a->off, fiber_of(a->f->block->group, c->write.gid)->tid);
     if (conflicts(a, &c->write, oldest))
         race(a, &c->write, true);
+    if (a->kind == EMU_ACC_ASYNC && c->generic && c->write.epoch >= oldest && !fenced(a->f, &c->write))
+        emu_fail_at(a->pc, "missing fence.proxy.async", "the async proxy reads shared memory at offset %zu, which "
+                    "thread %u wrote and did not fence", a->off, fiber_of(a->f->block->group, c->write.gid)->tid);
     if (!a->write) {
         note_read(c, a, oldest);
         return;
@@ -114,7 +125,7 @@ static void cell_access(emu_cell *c, access *a, uint32_t oldest)
         if (conflicts(a, &c->read[i], oldest))
             race(a, &c->read[i], false);
     c->write = a->me;
-    c->generic = a->kind == EMU_ACC_PLAIN || a->kind == EMU_ACC_ATOMIC;
+    c->generic = a->kind != EMU_ACC_BULK && a->kind != EMU_ACC_ISSUE;
 }
 
 static void cells_access(emu_cell *shadow, access *a, uint32_t oldest)
@@ -133,9 +144,10 @@ static void cells_access(emu_cell *shadow, access *a, uint32_t oldest)
 }
 
 /* The block of f's cluster whose shared memory, red zones included, holds `at`. */
-static emu_block *shared_of(const emu_fiber *f, const uint8_t *at)
+emu_block *emu_shared_block(const emu_fiber *f, const void *p)
 {
     emu_group *g = f->block->group;
+    const uint8_t *at = p;
     for (uint32_t r = 0; r < g->block_count; r++) {
         emu_block *b = &g->blocks[(f->block->rank + r) % g->block_count];
         if (at >= b->smem - EMU_RED_ZONE && at < b->smem + EMU_SMEM_MAX + EMU_RED_ZONE)
@@ -205,7 +217,10 @@ void emu_access(const void *at, size_t bytes, bool write, int kind, const void *
         return;
     }
     access a = {.f = f, .at = at, .pc = pc, .write = write, .kind = kind, .bytes = bytes};
-    emu_block *b = shared_of(f, p);
+    emu_block *b = emu_shared_block(f, p);
+    if (b && b != f->block && b->alive == 0)
+        emu_fail_at(pc, "cluster", "%s of %zu bytes of shared memory of block rank %u, which has ended",
+                    write ? "write" : "read", bytes, b->rank);
     if (!b) {
         global_access(&a);
         return;
@@ -222,7 +237,7 @@ void emu_access(const void *at, size_t bytes, bool write, int kind, const void *
 
 void emu_in_flight(const void *shared, size_t bytes, int what)
 {
-    emu_block *b = emu_checking ? shared_of(emu_cur, shared) : NULL;
+    emu_block *b = emu_checking ? emu_shared_block(emu_cur, shared) : NULL;
     size_t off = b ? (size_t)((const uint8_t *)shared - b->smem) : 0;
     for (size_t at = off / 4; b && at < (off + bytes + 3) / 4; at++)
         b->shadow[at].in_flight = (uint8_t)what;

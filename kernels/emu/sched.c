@@ -111,7 +111,8 @@ static void fiber_open(emu_block *b, uint32_t tid)
     f->proxy_fence = 0;
     f->fenced = false;
     f->prologue_over = !b->group->op->pdl;
-    f->copy_count = f->copy_batch = 0;
+    f->copy_count = f->copy_batch = f->bulk_batch = 0;
+    f->regs_in_flight = 0;
 }
 
 static emu_group *group_open(emu_worker *w, emu_launch_op *op, uint32_t index)
@@ -223,19 +224,23 @@ static bool turn(emu_group *g, uint32_t n)
     return ran;
 }
 
+/* The one whose wait says most about the fault: an mbarrier with the wrong number of bytes, any mbarrier, the first. */
 static __attribute__((noreturn)) void stuck(emu_group *g)
 {
-    for (uint32_t r = 0; r < g->block_count; r++)
-        for (uint32_t t = 0; t < g->blocks[r].thread_count; t++) {
-            emu_fiber *f = g->blocks[r].fibers[t];
-            if (f->state != EMU_DONE && f->state != EMU_READY) {
-                emu_block_report(g);
+    emu_block_report(g);
+    for (int sure = 3; sure > 0; sure--)
+        for (uint32_t r = 0; r < g->block_count; r++)
+            for (uint32_t t = 0; t < g->blocks[r].thread_count; t++) {
+                emu_fiber *f = g->blocks[r].fibers[t];
+                if (f->state == EMU_DONE || f->state == EMU_READY)
+                    continue;
                 emu_cur = f;
-                emu_async_blame(f);
-                emu_fail("deadlock", "no thread can go on; thread %u %s in %s", f->tid, state_text(f->state),
-                         f->what ? f->what : "?");
+                if (sure > 1)
+                    emu_async_blame(f, sure == 3);
+                else
+                    emu_fail("deadlock", "no thread can go on; thread %u %s in %s", f->tid, state_text(f->state),
+                             f->what ? f->what : "?");
             }
-        }
     td_bug("a group without fibers is stuck", __FILE__, __LINE__);
 }
 

@@ -51,6 +51,18 @@ void emu_time_drop(emu_time *t)
     t->clock = NULL;
 }
 
+void emu_time_merge(emu_time *to, emu_time *from, uint32_t n)
+{
+    if (!to->clock) {
+        *to = *from;
+        from->clock = NULL;
+        return;
+    }
+    if (from->clock)
+        join(to->clock, from->clock, n);
+    emu_time_drop(from);
+}
+
 static void join_wide(emu_fiber **f, uint32_t n, uint32_t mask)
 {
     const emu_fiber *first = NULL;

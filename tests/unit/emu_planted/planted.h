@@ -14,7 +14,7 @@
 typedef struct planted {
     const char *name;   // as in the mark
     const char *file;   // that has the mark
-    const char *kind;   // class in the message
+    const char *kind;   // class in the message; a|b: which of them depends on who comes first
     const char *kernel; // "" where the host is at fault
     bool hooks;         // seen only where accesses are checked
     bool (*run)(bool bug, gpu_stream s); // false: a wrong answer
@@ -23,7 +23,8 @@ typedef struct planted {
 #ifdef __cplusplus
 extern "C" {
 #endif
-extern const planted planted_sync[], planted_memory[], planted_copies[], planted_tensor[], planted_host[];
+extern const planted planted_sync[], planted_memory[], planted_copies[], planted_bulk[], planted_wgmma[];
+extern const planted planted_grid[], planted_host[];
 #ifdef __cplusplus
 }
 #endif
