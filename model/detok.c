@@ -98,3 +98,19 @@ bool detok_end(detok *d, td_buf *out)
     d->held_len = 0;
     return held == 0 || (td_buf_add(out, d->held, held) && settle(d, out, from, true));
 }
+
+td_rc tokenizer_decode(const tokenizer *t, const token_id *ids, size_t count, bool skip_special, td_buf *out,
+                       td_err *err)
+{
+    detok d;
+    detok_init(&d, t, skip_special);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= t->vocab.count)
+            return td_fail(err, TD_E_INPUT, "token %d at position %zu is outside the vocabulary of %d", ids[i], i,
+                           t->vocab.count);
+        ok = detok_add(&d, ids[i], out);
+    }
+    ok = ok && detok_end(&d, out);
+    return ok ? TD_OK : td_fail(err, TD_E_NOMEM, "not enough memory to decode %zu tokens", count);
+}

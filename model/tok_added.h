@@ -6,7 +6,7 @@
 #define TD_MODEL_TOK_ADDED_H
 
 #include "model/tok_trie.h"
-#include "model/tokenizer.h"
+#include "model/token_list.h"
 
 typedef struct added_token {
     token_id id;

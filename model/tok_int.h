@@ -16,6 +16,7 @@
 #include "model/tok_spm.h"
 #include "model/tok_unigram.h"
 #include "model/tok_vocab.h"
+#include "model/tokenizer.h"
 
 typedef enum tok_model {
     TOK_MODEL_BPE, TOK_MODEL_SPM, TOK_MODEL_UNIGRAM, TOK_MODEL_SPM_LIB,

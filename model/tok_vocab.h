@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/map.h"
-#include "model/tokenizer.h"
+#include "model/token_list.h"
 
 typedef enum tok_kind_of { // what one entry is
     TOK_GAP,          // no entry has this id

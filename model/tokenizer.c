@@ -4,30 +4,9 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/utf8.h"
-#include "model/detok.h"
 #include "model/tok_int.h"
 
 #include <string.h>
-
-bool token_list_add(token_list *l, token_id id)
-{
-    if (l->count == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 32;
-        token_id *p = td_realloc(l->ids, cap * sizeof *p);
-        if (!p)
-            return false;
-        l->ids = p;
-        l->cap = cap;
-    }
-    l->ids[l->count++] = id;
-    return true;
-}
-
-void token_list_free(token_list *l)
-{
-    td_free(l->ids);
-    *l = (token_list){0};
-}
 
 tokenizer *tokenizer_new(void)
 {
@@ -180,22 +159,6 @@ bool tokenizer_piece(const tokenizer *t, token_id id, bool special, td_buf *out)
     const tok_entry *e = &t->vocab.entry[id];
     bool hidden = e->kind == TOK_GAP || (!special && tokenizer_is_special(t, id));
     return hidden || tok_decode_piece(&t->decode, e->text, e->len, false, out);
-}
-
-td_rc tokenizer_decode(const tokenizer *t, const token_id *ids, size_t count, bool skip_special, td_buf *out,
-                       td_err *err)
-{
-    detok d;
-    detok_init(&d, t, skip_special);
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++) {
-        if (ids[i] < 0 || ids[i] >= t->vocab.count)
-            return td_fail(err, TD_E_INPUT, "token %d at position %zu is outside the vocabulary of %d", ids[i], i,
-                           t->vocab.count);
-        ok = detok_add(&d, ids[i], out);
-    }
-    ok = ok && detok_end(&d, out);
-    return ok ? TD_OK : td_fail(err, TD_E_NOMEM, "not enough memory to decode %zu tokens", count);
 }
 
 int32_t tokenizer_vocab_count(const tokenizer *t) { return t->vocab.count; }

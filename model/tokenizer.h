@@ -10,19 +10,12 @@
 #include "base/err.h"
 #include "base/buf.h"
 #include "model/gguf.h"
+#include "model/token_list.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef int32_t token_id;
 typedef struct tokenizer tokenizer;
-
-typedef struct token_list { // grows; zero-initialised is empty; token_list_free
-    token_id *ids;
-    size_t count, cap;
-} token_list;
-bool token_list_add(token_list *l, token_id id); // false: out of memory
-void token_list_free(token_list *l);
 
 enum {
     TOK_ADD_SPECIAL = 1,   // add BOS/EOS as the model's own tokenizer would
