@@ -120,7 +120,7 @@ bool emit_token(td_engine *e, seq *q, const kern_sample_out *out)
     sampler_note(q, out->token);
     note_times(e, r, q);
 
-    bool by_request = false, stop = request_stops_at(r, out->token, &by_request);
+    bool by_request = false, stop = sampler_stops_at(r, out->token, &by_request);
     size_t text_len = 0;
     const char *stop_string = e->tok ? text_of(q, out->token, stop, &text_len) : NULL;
     td_event ev = event_of(r, TD_EVENT_TOKENS, q->choice);

@@ -219,18 +219,6 @@ void td_engine_close(td_engine *e)
 }
 
 const td_engine_info *td_engine_get_info(const td_engine *e) { return &e->info; }
-void td_engine_drain(td_engine *e) { atomic_store(&e->draining, true); }
-bool td_engine_idle(td_engine *e) { return atomic_load(&e->live) == 0; }
-const char *td_engine_fault(td_engine *e) { return atomic_load(&e->fault); }
-
-uint64_t td_engine_stall_ns(td_engine *e)
-{
-    if (td_engine_idle(e))
-        return 0;
-    uint64_t at = atomic_load(&e->step_ns), now = td_now_ns();
-    return now > at ? now - at : 0;
-}
-
 void td_sampling_model_defaults(const td_engine *e, td_sampling *s)
 {
     const model_generation *g = &e->generation;

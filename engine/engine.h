@@ -75,8 +75,12 @@ void engine_unplan(td_engine *e);
 void engine_step(td_engine *e);
 /* loop.c */
 void *engine_thread(void *engine);
+/* mailbox.c: the engine takes a ref of a submitted request and moves it to the scheduler in its own time. */
 td_rc engine_submit(td_engine *e, td_request *r, td_err *err);
+void engine_take_inbox(td_engine *e);
 void engine_cancel(td_engine *e, td_request *r);
+/* The request counts no longer among those that the running step is for; without any the step is abandoned. */
+void engine_leave_step(td_engine *e, td_request *r);
 /* Whether the device is lost, by now or already before. Engine thread. */
 bool engine_faulty(td_engine *e);
 

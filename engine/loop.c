@@ -2,51 +2,10 @@
  * to do: no timer runs while the engine is idle. */
 #include "engine/engine.h"
 
-#include "base/check.h"
 #include "base/clock.h"
-#include "base/fault.h"
-#include "base/log.h"
 #include "engine/emit.h"
 
 #include <time.h>
-
-td_rc engine_submit(td_engine *e, td_request *r, td_err *err)
-{
-    if (atomic_load(&e->draining))
-        return td_fail(err, TD_E_UNAVAILABLE, "the server is draining and takes no new requests");
-    if (atomic_load(&e->fault))
-        return td_fail(err, TD_E_FAULT, "the engine has failed: %s", atomic_load(&e->fault));
-    if (atomic_fetch_add(&e->queued, 1) >= e->info.max_num_queued + e->info.max_num_seqs) {
-        atomic_fetch_sub(&e->queued, 1);
-        return td_fail(err, TD_E_BUSY, "the queue of %d requests is full; try again later", e->info.max_num_queued);
-    }
-    if (td_engine_idle(e))
-        atomic_store(&e->step_ns, td_now_ns()); // the time without work is no time without progress
-    atomic_fetch_add(&e->live, 1);
-    atomic_fetch_add(&r->refs, 1); // the engine's
-    pthread_mutex_lock(&e->lock);
-    if (e->inbox_tail)
-        e->inbox_tail->inbox_next = r;
-    else
-        e->inbox_head = r;
-    e->inbox_tail = r;
-    pthread_cond_signal(&e->wake);
-    pthread_mutex_unlock(&e->lock);
-    return TD_OK;
-}
-
-static void take_inbox(td_engine *e)
-{
-    pthread_mutex_lock(&e->lock);
-    td_request *r = e->inbox_head;
-    e->inbox_head = e->inbox_tail = NULL;
-    pthread_mutex_unlock(&e->lock);
-    while (r) {
-        td_request *next = r->inbox_next;
-        sched_add(&e->sched, &r->seqs[0]);
-        r = next;
-    }
-}
 
 /* Ends the requests of a list that `late` picks. Restarts after each, since ending one may unlink its sisters. */
 static void end_some(td_engine *e, seq_list *l, bool (*pick)(const td_request *, uint64_t), uint64_t now, td_rc rc,
@@ -111,25 +70,11 @@ static bool wait_for_work(td_engine *e, bool briefly)
 
 static void end_all(td_engine *e, td_rc rc, const char *message)
 {
-    take_inbox(e);
+    engine_take_inbox(e);
     while (e->sched.running.head)
         emit_end(e, e->sched.running.head->req, rc, message);
     while (e->sched.waiting.head)
         emit_end(e, e->sched.waiting.head->req, rc, message);
-}
-
-bool engine_faulty(td_engine *e)
-{
-    if (atomic_load(&e->fault))
-        return true;
-    const char *why = e->dev->ops->fault ? e->dev->ops->fault(e->dev) : NULL;
-    if (!why && td_fault_hit(TD_FAULT_DEVICE))
-        why = "a fault was asked for";
-    if (!why)
-        return false;
-    td_error("the device is lost, no request can be computed any more: %s", why);
-    atomic_store(&e->fault, why);
-    return true;
 }
 
 static void step(td_engine *e)
@@ -147,7 +92,7 @@ void *engine_thread(void *engine)
     bool stuck = false;
     while (wait_for_work(e, stuck)) {
         atomic_store(&e->step_ns, td_now_ns());
-        take_inbox(e);
+        engine_take_inbox(e);
         sweep(e);
         sched_form(&e->sched);
         stuck = e->sched.plan_count == 0 && sched_busy(&e->sched);

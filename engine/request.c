@@ -242,21 +242,6 @@ td_rc request_new(td_engine *e, const td_request_opts *o, td_request **out, td_e
     return TD_OK;
 }
 
-bool request_stops_at(const td_request *r, int32_t id, bool *by_request)
-{
-    *by_request = false;
-    for (int32_t i = 0; i < r->sampling.stop_id_count; i++)
-        if (r->sampling.stop_ids[i] == id)
-            return *by_request = true;
-    const tokenizer *tok = r->engine->tok;
-    const token_id *ids;
-    size_t count = tok && !r->sampling.ignore_eos ? tokenizer_stop_ids(tok, &ids) : 0;
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] == id)
-            return true;
-    return !tok && !r->sampling.ignore_eos && id == r->engine->info.eos_id;
-}
-
 /* ---- lifetime ---- */
 
 static void events_free(event_node *n)

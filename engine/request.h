@@ -98,7 +98,5 @@ void request_unref(td_request *r);
 /* Appends an event (copied, with its ids, text and logprobs); the caller is told by request_flush(). */
 void request_push(td_request *r, const td_event *ev);
 void request_flush(td_request *r);
-/* Whether the model's or the request's rules end a choice at this id. */
-bool request_stops_at(const td_request *r, int32_t id, bool *by_request);
 
 #endif

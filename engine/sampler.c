@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "engine/engine.h"
 
 #include <math.h>
 #include <string.h>
@@ -101,7 +102,7 @@ static void refresh(seq *q)
         return;
     for (int32_t i = 0; i < q->adj_count; i++) {
         bool by_request;
-        if (request_stops_at(q->req, q->adj[i].id, &by_request))
+        if (sampler_stops_at(q->req, q->adj[i].id, &by_request))
             q->adj[i].bias = -INFINITY;
     }
 }
@@ -118,4 +119,19 @@ void sampler_row(seq *q, int32_t logit_row, kern_sample_row *out)
         .frequency = s->frequency_penalty, .seed = s->seed, .position = (uint32_t)q->count,
         .choice = (uint32_t)q->choice, .adj = q->adj, .adj_count = q->adj_count, .mask = q->req->mask,
         .top_n = s->logprobs ? s->top_logprobs : 0, .want_logprob = s->logprobs};
+}
+
+bool sampler_stops_at(const td_request *r, int32_t id, bool *by_request)
+{
+    *by_request = false;
+    for (int32_t i = 0; i < r->sampling.stop_id_count; i++)
+        if (r->sampling.stop_ids[i] == id)
+            return *by_request = true;
+    const tokenizer *tok = r->engine->tok;
+    const token_id *ids;
+    size_t count = tok && !r->sampling.ignore_eos ? tokenizer_stop_ids(tok, &ids) : 0;
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return true;
+    return !tok && !r->sampling.ignore_eos && id == r->engine->info.eos_id;
 }

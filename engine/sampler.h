@@ -13,4 +13,7 @@ void sampler_row(seq *q, int32_t logit_row, kern_sample_row *out);
 /* A token was appended. */
 void sampler_note(seq *q, int32_t id);
 
+/* Whether the model's or the request's rules end a choice at this id. */
+bool sampler_stops_at(const td_request *r, int32_t id, bool *by_request);
+
 #endif

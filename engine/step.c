@@ -144,21 +144,6 @@ static void sample_slice(td_engine *e, int32_t first, int32_t count)
 
 /* ---- the step's cancel word: set when every request in it was cancelled ---- */
 
-static void step_close(td_engine *e, td_request *r)
-{
-    if (atomic_exchange(&r->in_step, false) && atomic_fetch_sub(&e->step_open, 1) == 1)
-        atomic_store(&e->step_cancel, 1);
-}
-
-void engine_cancel(td_engine *e, td_request *r)
-{
-    step_close(e, r);
-    pthread_mutex_lock(&e->lock);
-    atomic_fetch_add(&e->cancels, 1);
-    pthread_cond_signal(&e->wake);
-    pthread_mutex_unlock(&e->lock);
-}
-
 static void step_open(td_engine *e)
 {
     atomic_store(&e->step_cancel, 0);
@@ -170,7 +155,7 @@ static void step_open(td_engine *e)
             atomic_store(&r->in_step, true);
         }
         if (atomic_load(&r->cancel))
-            step_close(e, r);
+            engine_leave_step(e, r);
     }
     if (atomic_fetch_sub(&e->step_open, 1) == 1)
         atomic_store(&e->step_cancel, 1);
