@@ -160,11 +160,11 @@ void emu_async_blame(emu_fiber *f, bool bytes)
     const emu_mbar *m = f->mbar;
     if (f->state != EMU_AT_MBAR || (bytes && !m->tx))
         return;
-    long long bytes = (long long)(m->tx < 0 ? -m->tx : m->tx);
+    long long off = (long long)(m->tx < 0 ? -m->tx : m->tx);
     const char *how = m->tx < 0 ? "more arrived than were expected" : "are expected that nobody copies";
     if (m->tx)
         emu_fail("mbarrier bytes", "the mbarrier at offset %u never ends its phase: %lld bytes %s, %d arrivals are "
-                 "missing", m->off, bytes, how, m->pending);
+                 "missing", m->off, off, how, m->pending);
     emu_fail("mbarrier phase", "thread %u waits for parity %u of the mbarrier at offset %u, whose running phase has "
              "this parity and lacks %d of %u arrivals", f->tid, f->mbar_parity, m->off, m->pending, m->count);
 }

@@ -45,8 +45,9 @@ template <int BUG> static __global__ void ring(const float *x, float *out, int r
         if (threadIdx.x == 0) {
             td_mbar_wait(empty + r % 2, parity ^ 1); // fault: no_bulk_wait
             td_mbar_expect_tx(full + r % 2, bytes);
-            const float *from = x + r * TILE;
-            td_bulk_load(stage, from, TILE * 4, full + r % 2); // fault: early_reuse // fault: wrong_parity
+            const float *g = x + r * TILE;
+            uint64_t *bar = full + r % 2;
+            td_bulk_load(stage, g, TILE * 4, bar); // fault: early_reuse // fault: wrong_parity // fault: no_bulk_wait
         } else if (threadIdx.x >= 32) {
             if (BUG != BUG_NO_WAIT)
                 td_mbar_wait(full + r % 2, BUG == BUG_PARITY ? parity ^ 1 : parity); // fault: few_bytes
