@@ -50,8 +50,8 @@ static td_rc open_model(td_engine *e, const char *dir, td_err *err)
                        .cpu_isa = e->opts.cpu_isa ? e->opts.cpu_isa : "auto", .threads = e->opts.threads};
     td_rc rc = kern_dev_open(&d, &e->dev, err);
     model_opts m = {.dev = e->dev, .comm = &comm_self, .g = e->gguf, .dir = dir, .load_format = e->opts.load_format,
-                    .seed = e->opts.seed, .max_rss = e->opts.max_rss, .progress = e->opts.progress,
-                    .progress_ctx = e->opts.progress_ctx};
+                    .seed = e->opts.seed, .no_digest = e->opts.quick_start, .max_rss = e->opts.max_rss,
+                    .progress = e->opts.progress, .progress_ctx = e->opts.progress_ctx};
     if (rc == TD_OK)
         rc = model_open(&m, &e->model, err);
     if (rc == TD_OK && dir)
@@ -122,6 +122,8 @@ static td_rc check_opts(const td_engine *e, td_err *err)
 /* The fingerprint that names KV content: the model's and the form that K and V are kept in. */
 static void fingerprint(td_engine *e)
 {
+    if (e->opts.quick_start)
+        return;
     td_sha256 d = model_digest(e->model);
     uint8_t text[33];
     memcpy(text, d.b, 32);

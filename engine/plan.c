@@ -12,7 +12,7 @@
 #define KV_BYTES_DEFAULT (4ull << 30)   // as much as other servers give a CPU's cache
 #define GPU_SHARE_DEFAULT 0.9           // of a GPU's memory
 #define LOGIT_BYTES (32ull << 20)       // logits of a slice of sampled rows
-enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, STEP_TOK_MAX = 2048 };
+enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, QUICK_STEP_TOK = 256, STEP_TOK_MAX = 2048 };
 
 static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
 {
@@ -285,12 +285,12 @@ td_rc engine_plan(td_engine *e, td_err *err)
 {
     if (e->info.max_num_batched_tokens == 0)
         e->info.max_num_batched_tokens = e->dev->ops->step_tok;
-    bool measured = e->info.max_num_batched_tokens == 0;
-    if (measured)
-        e->info.max_num_batched_tokens = STEP_TOK_MAX; // the cache is planned for the longest step
+    bool ours = e->info.max_num_batched_tokens == 0, measured = ours && !e->opts.quick_start;
+    if (ours) // the cache is planned for the longest step
+        e->info.max_num_batched_tokens = measured ? STEP_TOK_MAX : QUICK_STEP_TOK;
     uint64_t rows = LOGIT_BYTES / ((uint64_t)e->info.vocab_count * sizeof(float));
     e->logit_rows = (int32_t)TD_MAX(TD_MIN(rows, (uint64_t)SAMPLE_ROWS_MAX), 8u);
-    td_rc rc = plan_kv(e, !measured, err);
+    td_rc rc = plan_kv(e, !ours, err);
     if (rc == TD_OK && measured)
         rc = measure_step_tok(e, err);
     if (rc == TD_OK)

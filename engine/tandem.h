@@ -42,6 +42,8 @@ typedef struct td_engine_opts { // zero-initialised, each field has a sensible d
     uint64_t seed;               // of seeds drawn for requests without one, and of dummy weights
     bool seed_set;               // false: from the system
     bool tokenizer_only;         // no weights, no engine thread: tokenize, detokenize, render
+    bool quick_start;            // for a process that serves nobody else: weights are not hashed while they load, so
+                                 // that model_fp is all zero, and the step's size is not measured. Same answers
     void (*progress)(void *ctx, double done /* 0…1 */); // while loading, from the opening thread
     void *progress_ctx;
 } td_engine_opts;
@@ -75,7 +77,7 @@ typedef struct td_engine_info { // constant after open; strings live as long as 
     int32_t block_tok, block_count;
     int32_t bos_id, eos_id;      // -1 = none
     uint64_t weight_bytes, kv_bytes, step_bytes, param_count;
-    uint8_t model_fp[32];        // fingerprint of what decides the values
+    uint8_t model_fp[32];        // fingerprint of what decides the values; all zero with quick_start
 } td_engine_info;
 TD_API const td_engine_info *td_engine_get_info(const td_engine *e);
 

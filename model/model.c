@@ -56,8 +56,9 @@ td_rc model_open(const model_opts *o, model **out, td_err *err)
     td_rc rc = o->g ? model_config_from_gguf(o->g, &m->config, err) : model_config_from_hf(o->dir, &m->config, err);
     if (rc == TD_OK && (m->config.logit_scale != 1.0f || m->config.final_softcap != 0.0f))
         rc = td_fail(err, TD_E_UNSUPPORTED, "scaled or capped logits are not implemented");
-    weights_opts w = {.dev = o->dev, .load_format = o->load_format, .seed = o->seed, .max_rss = o->max_rss,
-                      .progress = o->progress, .progress_ctx = o->progress_ctx};
+    weights_opts w = {.dev = o->dev, .load_format = o->load_format, .seed = o->seed,
+                      .no_digest = o->no_digest, .max_rss = o->max_rss, .progress = o->progress,
+                      .progress_ctx = o->progress_ctx};
     if (rc == TD_OK)
         rc = weights_load(o->g, o->dir, &m->config, &w, &m->weights, err);
     if (rc == TD_OK)

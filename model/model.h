@@ -20,6 +20,7 @@ typedef struct model_opts {
     const char *dir;         // a Hugging Face directory
     const char *load_format; // "auto" or "dummy"
     uint64_t seed;           // of dummy weights
+    bool no_digest;          // do not hash the matrices: model_digest() says nothing then
     uint64_t max_rss;        // bound on resident memory, 0 = none: weights beyond it are refused
     void (*progress)(void *ctx, double done);
     void *progress_ctx;

@@ -44,6 +44,7 @@ typedef struct weights_opts {
     kern_dev *dev;
     const char *load_format; // "auto" or "dummy"
     uint64_t seed;           // of dummy weights
+    bool no_digest;          // matrices are not hashed: model_weights.digest says nothing
     uint64_t max_rss;        // bound on resident memory, 0 = none
     void (*progress)(void *ctx, double done);
     void *progress_ctx;

@@ -164,7 +164,7 @@ static td_rc setup(complete *c, td_err *err)
         return td_fail_param(err, TD_E_USAGE, "prompt", "-p - may be given once");
     c->job_count = count ? count : 1;
     c->jobs = td_alloc(c->job_count * sizeof *c->jobs);
-    td_rc rc = c->jobs ? open_engine(c->f, &c->engine, err) : td_fail(err, TD_E_NOMEM, "no memory for prompts");
+    td_rc rc = c->jobs ? open_engine_quick(c->f, &c->engine, err) : td_fail(err, TD_E_NOMEM, "no memory for prompts");
     if (!rc)
         rc = open_sampling_init(c->f, c->engine, &c->sampling, err);
     c->sampling.s.n = (int32_t)flags_int(c->f, "n");

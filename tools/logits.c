@@ -191,7 +191,7 @@ td_rc verb_logits(const flags *f, int *exit_status, td_err *err)
 {
     (void)exit_status;
     logits l = {.top = (int32_t)flags_int(f, "top")};
-    td_rc rc = open_engine(f, &l.engine, err);
+    td_rc rc = open_engine_quick(f, &l.engine, err);
     if (!rc) {
         l.vocab = td_engine_get_info(l.engine)->vocab_count;
         l.hash = flags_bool(f, "hash") ? td_sha256_new() : NULL;

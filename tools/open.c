@@ -154,6 +154,14 @@ td_rc open_engine(const flags *f, td_engine **out, td_err *err)
     return open_with(f, &o, out, err);
 }
 
+td_rc open_engine_quick(const flags *f, td_engine **out, td_err *err)
+{
+    td_engine_opts o;
+    open_engine_opts(f, &o);
+    o.quick_start = true;
+    return open_with(f, &o, out, err);
+}
+
 td_rc open_tokenizer(const flags *f, td_engine **out, td_err *err)
 {
     td_engine_opts o = {.tokenizer_only = true, .chat_template = flags_str(f, "chat-template")};

@@ -16,6 +16,9 @@ td_rc open_model_rc(td_rc rc, td_err *err);
 void open_engine_opts(const flags *f, td_engine_opts *o);
 /* Opens MODEL, the first operand, with a progress bar. */
 td_rc open_engine(const flags *f, td_engine **out, td_err *err);
+/* The same for verbs that begin to answer at once and for themselves alone: steps have a size that is not measured, and
+ * weights are not hashed. The answers are the same. */
+td_rc open_engine_quick(const flags *f, td_engine **out, td_err *err);
 /* Tokenizer and chat template only; a GGUF that holds nothing but a vocabulary is enough. */
 td_rc open_tokenizer(const flags *f, td_engine **out, td_err *err);
 

@@ -132,7 +132,7 @@ td_rc verb_perplexity(const flags *f, int *exit_status, td_err *err)
     td_tokens tokens = {NULL, 0};
     td_rc rc = read_text(f, &text, err);
     if (!rc)
-        rc = open_engine(f, &s.engine, err);
+        rc = open_engine_quick(f, &s.engine, err);
     if (!rc)
         rc = scorer_init(&s, f, err);
     if (!rc)

@@ -19,7 +19,7 @@ static td_rc open_local(const flags *f, void **state, td_err *err)
     if (!l)
         return td_fail(err, TD_E_NOMEM, "no memory for a chat");
     *state = l;
-    td_rc rc = open_engine(f, &l->engine, err);
+    td_rc rc = open_engine_quick(f, &l->engine, err);
     return rc ? rc : open_sampling_init(f, l->engine, &l->sampling, err);
 }
 

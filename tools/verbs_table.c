@@ -51,7 +51,8 @@ static const flags_def defs[] = {
     {"max-num-seqs", FLAG_INT, "auto", ENGINE, "N", .max = TD_SEQS_MAX, .group = G_MEMORY,
      .help = "Requests in one step."},
     {"max-num-batched-tokens", FLAG_INT, "auto", ENGINE, "N", .max = TD_BATCH_TOK_MAX, .group = G_MEMORY,
-     .help = "Tokens in one step; auto: measured at start, on a GPU 8192."},
+     .help = "Tokens in one step; auto: measured at start by servers and benchmarks, on a GPU 8192, "
+             "else 256."},
     {"max-num-queued-reqs", FLAG_INT, "auto", ENGINE, "N", .max = 1 << 20, .group = G_MEMORY,
      .help = "Waiting requests before new ones are turned away; auto: four times max-num-seqs."},
     {"block-size", FLAG_INT, "auto", ENGINE, "N", .max = TD_KV_BLOCK_TOK_MAX, .group = G_MEMORY,

@@ -42,7 +42,9 @@ static uint32_t high_to_file(uint32_t p)
     return out;
 }
 
-static void block_pack(kern_type type, const uint8_t *raw, uint8_t *codes, uint8_t *scales, int32_t row)
+/* Inlined where the type is a constant, so that the form's fields are: a third of the time of loading otherwise. */
+__attribute__((always_inline)) static inline void block_pack(kern_type type, const uint8_t *raw, uint8_t *codes,
+                                                             uint8_t *scales, int32_t row)
 {
     const block_form *f = &forms[type];
     uint32_t flip = type == KT_Q8_0 ? 0x80808080u : 0, word;
@@ -111,18 +113,19 @@ size_t pack_bytes(kern_type type, int32_t rows, int32_t cols)
     return (size_t)pack_panels(rows) * pack_geom_of(type, cols).panel_bytes;
 }
 
-static void row_pack(kern_weight *w, const pack_geom *g, int32_t row, const uint8_t *raw)
+__attribute__((always_inline)) static inline void row_pack(kern_weight *w, kern_type type, const pack_geom *g,
+                                                           int32_t row, const uint8_t *raw)
 {
     uint8_t *panel = (uint8_t *)w->data + (size_t)(row / PACK_ROWS) * g->panel_bytes;
     int32_t lane = row % PACK_ROWS;
-    if (kern_types[w->type].block == 1) {
-        size_t size = w->type == KT_F32 ? 4 : 2;
+    if (kern_types[type].block == 1) {
+        size_t size = type == KT_F32 ? 4 : 2;
         for (int32_t k = 0; k < w->cols; k++)
-            memcpy(panel + float_at(w->type, k, lane), raw + (size_t)k * size, size);
+            memcpy(panel + float_at(type, k, lane), raw + (size_t)k * size, size);
         return;
     }
     for (int32_t b = 0; b < g->blocks; b++)
-        block_pack(w->type, raw + (size_t)b * (size_t)kern_types[w->type].block_bytes,
+        block_pack(type, raw + (size_t)b * (size_t)kern_types[type].block_bytes,
                    panel + (size_t)b * g->block_bytes + g->code_off, panel + (size_t)b * g->block_bytes + g->scale_off,
                    lane);
 }
@@ -132,8 +135,16 @@ void pack_rows(kern_weight *w, int32_t row0, int32_t row_count, const void *raw)
     td_assert(row0 >= 0 && row0 % PACK_ROWS == 0 && row_count >= 0 && row_count <= w->rows - row0);
     pack_geom g = pack_geom_of(w->type, w->cols);
     size_t bytes = kern_row_bytes(w->type, w->cols);
-    for (int32_t r = 0; r < row_count; r++)
-        row_pack(w, &g, row0 + r, (const uint8_t *)raw + (size_t)r * bytes);
+    for (int32_t r = 0; r < row_count; r++) {
+        const uint8_t *from = (const uint8_t *)raw + (size_t)r * bytes;
+        switch (w->type) {
+#define TYPE(t) case t: row_pack(w, t, &g, row0 + r, from); break;
+        TYPE(KT_F32) TYPE(KT_F16) TYPE(KT_BF16) TYPE(KT_Q8_0) TYPE(KT_Q4_0) TYPE(KT_Q4_1)
+        TYPE(KT_Q5_0) TYPE(KT_Q5_1) TYPE(KT_Q4_K) TYPE(KT_Q5_K) TYPE(KT_Q6_K)
+#undef TYPE
+        default: td_assert(!"a type without a panel form");
+        }
+    }
 }
 
 void pack_row_floats(const kern_weight *w, int32_t row, float *out)
