@@ -125,4 +125,15 @@ static __device__ __forceinline__ uint16_t td_f32_to_f16(float f)
     return (uint16_t)(sign | (r + (rest > half || (rest == half && (r & 1)))));
 }
 
+/* The 64-bit descriptor of a wgmma operand in shared memory. swizzle_bytes: 0, 32, 64, 128, as the tensor copy that
+ * wrote it. Rows with k next to each other: `stride` bytes from 8 rows to the next 8; `lead`, without swizzle, from 16
+ * bytes of k to the next. A step along k inside a swizzled row adds its bytes to the address. */
+static __device__ __forceinline__ uint64_t td_smem_desc(const void *tile, uint32_t lead, uint32_t stride,
+                                                        uint32_t swizzle_bytes)
+{
+    uint64_t mode = swizzle_bytes == 128 ? 1 : swizzle_bytes == 64 ? 2 : swizzle_bytes == 32 ? 3 : 0;
+    return (td_smem_u32(tile) >> 4 & 0x3fff) | (uint64_t)(lead >> 4 & 0x3fff) << 16 |
+           (uint64_t)(stride >> 4 & 0x3fff) << 32 | mode << 62;
+}
+
 #endif

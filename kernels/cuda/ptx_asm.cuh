@@ -171,8 +171,48 @@ TD_ASM void td_bulk_store(void *global, const void *shared, uint32_t bytes)
                  "r"(bytes) : "memory");
 }
 
+#include "kernels/cuda/ptx_wgmma.cuh"
+
 TD_ASM void td_bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 template <int N> TD_ASM void td_bulk_wait() { asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory"); }
+
+TD_ASM uint32_t td_cluster_rank()
+{
+    uint32_t r;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+    return r;
+}
+
+TD_ASM uint32_t td_cluster_size()
+{
+    uint32_t n;
+    asm volatile("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
+    return n;
+}
+
+template <class T> TD_ASM T *td_cluster_map(T *shared, uint32_t rank) // a generic address in that block's memory
+{
+    uint64_t at;
+    asm volatile("mapa.u64 %0, %1, %2;" : "=l"(at) : "l"(shared), "r"(rank));
+    return (T *)at;
+}
+
+TD_ASM void td_cluster_sync()
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+TD_ASM void td_mbar_arrive_remote(uint64_t *bar, uint32_t rank)
+{
+    asm volatile("{\n.reg .b32 at;\nmapa.shared::cluster.u32 at, %0, %1;\n"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [at];\n}" ::"r"(td_smem_u32(bar)), "r"(rank)
+                 : "memory");
+}
+
+TD_ASM void td_griddep_wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+TD_ASM void td_griddep_launch() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+template <int N> TD_ASM void td_setmaxnreg_inc() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> TD_ASM void td_setmaxnreg_dec() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 #endif
 
 #endif

@@ -77,6 +77,27 @@ void emu_bulk_store(void *global, void *shared, uint32_t bytes, const char *file
 void emu_bulk_commit(const char *file, int line);
 void emu_bulk_wait(uint32_t newest, const char *file, int line);
 
+// wgmma.c
+typedef struct emu_wgmma_args {
+    uint64_t a, b; // descriptors; a: 0 where A is in registers
+    uint32_t n;
+    bool a_regs, trans_a, trans_b, scale_d, fp8, f16;
+} emu_wgmma_args;
+void emu_wgmma(const emu_wgmma_args *args, float *d, const uint32_t *a, const char *file, int line);
+void emu_wgmma_fence(const char *file, int line);
+void emu_wgmma_commit(const char *file, int line);
+void emu_wgmma_wait(uint32_t newest, const char *file, int line);
+
+// cluster.c
+uint32_t emu_cluster_rank(void) __attribute__((const));
+uint32_t emu_cluster_size(void) __attribute__((const));
+void *emu_cluster_map(const void *shared, uint32_t rank, const char *file, int line);
+void emu_cluster_sync(const char *file, int line);
+void emu_griddep_wait(const char *file, int line);
+void emu_griddep_launch(const char *file, int line);
+void emu_setmaxnreg(uint32_t regs, bool more, const char *file, int line);
+void emu_mbar_arrive_remote(void *bar, uint32_t rank, const char *file, int line);
+
 #ifdef __cplusplus
 }
 #endif

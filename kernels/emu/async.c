@@ -77,6 +77,12 @@ void emu_mbar_arrive(void *bar, uint32_t tx, bool arrive, const char *file, int 
     mbar_check(m);
 }
 
+/* At the mbarrier of the same place in another block of the cluster. */
+void emu_mbar_arrive_remote(void *bar, uint32_t rank, const char *file, int line)
+{
+    emu_mbar_arrive(emu_cluster_map(bar, rank, file, line), 0, true, file, line);
+}
+
 /* Returns once the phase of this parity is over. */
 void emu_mbar_wait(void *bar, uint32_t parity, const char *file, int line)
 {

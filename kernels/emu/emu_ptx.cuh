@@ -76,4 +76,60 @@ static inline void td_bulk_wait(const char *file = __builtin_FILE(), int line = 
     emu_bulk_wait(N, file, line);
 }
 
+#define td_wgmma_fence() emu_wgmma_fence(EMU_HERE)
+#define td_wgmma_commit() emu_wgmma_commit(EMU_HERE)
+template <int N>
+static inline void td_wgmma_wait(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_wgmma_wait(N, file, line);
+}
+static inline uint32_t td_smem_u32(const void *p)
+{
+    return (uint32_t)((const uint8_t *)p - (uint8_t *)emu_smem_base());
+}
+
+template <int N, int TRANS_A = 0, int TRANS_B = 0>
+static inline void td_wgmma_bf16_ss(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,
+                                    const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_wgmma_args g = {a, b, N, false, TRANS_A != 0, TRANS_B != 0, scale_d != 0, false, false};
+    emu_wgmma(&g, d, nullptr, file, line);
+}
+template <int N, int TRANS_B = 0>
+static inline void td_wgmma_bf16_rs(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d,
+                                    const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_wgmma_args g = {0, b, N, true, false, TRANS_B != 0, scale_d != 0, false, false};
+    emu_wgmma(&g, d, a, file, line);
+}
+template <int N>
+static inline void td_wgmma_e4m3_ss(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,
+                                    const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_wgmma_args g = {a, b, N, false, false, false, scale_d != 0, true, false};
+    emu_wgmma(&g, d, nullptr, file, line);
+}
+
+#define td_cluster_rank() emu_cluster_rank()
+#define td_cluster_size() emu_cluster_size()
+template <class T> static inline T *emu_cluster_map_any(T *shared, unsigned rank, const char *file, int line)
+{
+    return (T *)emu_cluster_map(shared, rank, file, line);
+}
+#define td_cluster_map(shared, rank) emu_cluster_map_any(shared, rank, EMU_HERE)
+#define td_cluster_sync() emu_cluster_sync(EMU_HERE)
+#define td_mbar_arrive_remote(bar, rank) emu_mbar_arrive_remote(bar, rank, EMU_HERE)
+#define td_griddep_wait() emu_griddep_wait(EMU_HERE)
+#define td_griddep_launch() emu_griddep_launch(EMU_HERE)
+template <int N>
+static inline void td_setmaxnreg_inc(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_setmaxnreg(N, true, file, line);
+}
+template <int N>
+static inline void td_setmaxnreg_dec(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    emu_setmaxnreg(N, false, file, line);
+}
+
 #endif

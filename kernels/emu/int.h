@@ -80,6 +80,7 @@ typedef struct emu_cell {
     emu_rec write, read[2];
     uint8_t in_flight; // EMU_IN_FLIGHT_*: what a copy will overwrite
     uint8_t generic;   // the last write was not the async proxy's
+    uint8_t layout;    // swizzle of the tensor copy that wrote it / 16, + 1; 0: something else
 } emu_cell;
 
 /* A time as a barrier object holds it: for each fiber of the group the clock up to which all is ordered before. */
@@ -120,7 +121,6 @@ struct emu_fiber {
     uint32_t *wide;          // [group fibers] or NULL
     uint32_t proxy_fence;    // clock of the last fence.proxy.async, + 1; 0: none
     bool fenced;             // a __threadfence since the last release
-    bool prologue_over;      // griddepcontrol.wait passed, or not needed
     // waits
     uint32_t bar_id;
     int32_t vote;
@@ -161,9 +161,9 @@ struct emu_block {
     emu_mbar *mbars;      // [EMU_MBARS_MAX] or NULL
     uint32_t mbar_count;
     emu_transfer *transfers; // bulk copies in flight, oldest first
-    emu_wgmma_state *wgmma; // [warpgroups] or NULL
+    emu_wgmma_state *wgmma; // [warp_count] or NULL
     uint32_t wgmma_in_flight;
-    int32_t regs_free, regs_of[EMU_BLOCK_MAX / 128]; // setmaxnreg; 0: as launched
+    int32_t regs_free, regs_of[EMU_BLOCK_MAX / EMU_WARP]; // setmaxnreg, by warp; 0: as launched
     bool exited;            // some fiber has
 };
 
@@ -190,7 +190,7 @@ struct emu_launch_op {
     size_t smem_bytes;
     bool pdl;
     void (*run)(const void *args);
-    void *args;
+    void *args_block, *args; // args: aligned, in the block
     size_t args_bytes;
     emu_when when;       // its place among the operations of all streams
     uint32_t group_count;
@@ -267,10 +267,13 @@ void emu_releases_drop(emu_launch_op *op);
 void emu_copy_access(const emu_when *w, const void *at, size_t bytes, bool write, const char *what);
 void emu_access(const void *at, size_t bytes, bool write, int kind, const void *pc); // ends the process on a fault
 emu_block *emu_shared_block(const emu_fiber *f, const void *at); // of f's cluster; NULL: not shared memory
+void emu_tile_access(emu_block *b, size_t off, uint32_t swizzle_bytes); // 16 bytes that wgmma reads: written, and so
+void emu_tile_mark(const void *shared, size_t bytes, uint32_t swizzle_bytes);
 void emu_in_flight(const void *shared, size_t bytes, int what); // marks shared memory of the fiber's group
 // wgmma.c: called where something of the kind is in flight
-void emu_regs_access(const void *at, size_t bytes, const void *pc);           // the own stack
-void emu_wgmma_reads(emu_block *b, size_t off, size_t bytes, const void *pc); // before a write to shared memory
+void emu_regs_access(const void *at, size_t bytes, bool write, const void *pc); // the own stack
+void emu_wgmma_reads(emu_block *b, size_t off, size_t bytes, const void *pc);   // before a write to shared memory
+void emu_wgmma_close(emu_block *b);
 
 // time.c
 void emu_time_release(emu_fiber *f, emu_time *t); // f's past becomes part of t; f's clock goes on

@@ -38,7 +38,7 @@ uint32_t emu_queue_next(uint32_t stream) { return ++seq[stream]; }
 
 void emu_op_free(emu_op *op)
 {
-    td_free(op->kernel.args);
+    td_free(op->kernel.args_block);
     td_free(op->sums);
     td_free(op);
 }

@@ -126,6 +126,7 @@ static void cell_access(emu_cell *c, access *a, uint32_t oldest)
             race(a, &c->read[i], false);
     c->write = a->me;
     c->generic = a->kind != EMU_ACC_BULK && a->kind != EMU_ACC_ISSUE;
+    c->layout = 0;
 }
 
 static void cells_access(emu_cell *shadow, access *a, uint32_t oldest)
@@ -213,7 +214,7 @@ void emu_access(const void *at, size_t bytes, bool write, int kind, const void *
     f->worker->accesses++;
     if ((const char *)p >= f->stack_lo && (const char *)p < f->stack_hi) {
         if (f->regs_in_flight)
-            emu_regs_access(at, bytes, pc);
+            emu_regs_access(at, bytes, write, pc);
         return;
     }
     access a = {.f = f, .at = at, .pc = pc, .write = write, .kind = kind, .bytes = bytes};
@@ -241,6 +242,26 @@ void emu_in_flight(const void *shared, size_t bytes, int what)
     size_t off = b ? (size_t)((const uint8_t *)shared - b->smem) : 0;
     for (size_t at = off / 4; b && at < (off + bytes + 3) / 4; at++)
         b->shadow[at].in_flight = (uint8_t)what;
+}
+
+void emu_tile_mark(const void *shared, size_t bytes, uint32_t swizzle_bytes)
+{
+    emu_block *b = emu_checking ? emu_shared_block(emu_cur, shared) : NULL;
+    size_t off = b ? (size_t)((const uint8_t *)shared - b->smem) : 0;
+    for (size_t at = off / 4; b && at < (off + bytes + 3) / 4; at++)
+        b->shadow[at].layout = (uint8_t)(swizzle_bytes / 16 + 1);
+}
+
+void emu_tile_access(emu_block *b, size_t off, uint32_t swizzle_bytes)
+{
+    for (size_t at = off / 4; emu_checking && at < off / 4 + 4; at++) {
+        const emu_cell *c = &b->shadow[at];
+        if (c->write.epoch < b->group->blocks[0].first_epoch)
+            emu_fail("wgmma descriptor", "wgmma reads shared memory at offset %zu, which nobody wrote", off);
+        if (c->layout && c->layout != swizzle_bytes / 16 + 1)
+            emu_fail("wgmma descriptor", "wgmma reads shared memory at offset %zu with swizzle %u, and a tensor copy "
+                     "wrote it with swizzle %u", off, swizzle_bytes, (c->layout - 1u) * 16);
+    }
 }
 
 /* A copy or a fill of a stream. Long ones are not noted: their shadow would be many times their size. */

@@ -11,6 +11,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int32_t last_error;
+enum { ARGS_ALIGN = 64 }; // of a tensor map
 
 static int32_t fail(int32_t e)
 {
@@ -293,8 +294,9 @@ void emu_launch(const char *name, const char *file, int line, const emu_launch_c
     emu_op *op = op_new(EMU_OP_KERNEL);
     emu_launch_op *k = &op->kernel;
     *k = (emu_launch_op){.name = name, .file = file, .line = line, .smem_bytes = cfg->smem_bytes, .pdl = cfg->pdl,
-                         .run = run, .args = td_alloc(args_bytes), .args_bytes = args_bytes};
-    td_assert(k->args);
+                         .run = run, .args_block = td_alloc(args_bytes + ARGS_ALIGN), .args_bytes = args_bytes};
+    td_assert(k->args_block);
+    k->args = (void *)td_align_up((uintptr_t)k->args_block, ARGS_ALIGN);
     memcpy(k->args, args, args_bytes);
     memcpy(k->grid, cfg->grid, sizeof k->grid);
     memcpy(k->block, cfg->block, sizeof k->block);

@@ -110,7 +110,6 @@ static void fiber_open(emu_block *b, uint32_t tid)
     memset(f->seen, 0, sizeof f->seen);
     f->proxy_fence = 0;
     f->fenced = false;
-    f->prologue_over = !b->group->op->pdl;
     f->copy_count = f->copy_batch = f->bulk_batch = 0;
     f->regs_in_flight = 0;
 }
@@ -152,6 +151,7 @@ static emu_group *group_open(emu_worker *w, emu_launch_op *op, uint32_t index)
 static void block_close(emu_block *b)
 {
     emu_async_close(b);
+    emu_wgmma_close(b);
     for (uint32_t t = 0; t < b->thread_count; t++) {
         td_free(b->fibers[t]->wide);
         b->fibers[t]->wide = NULL;
@@ -238,7 +238,8 @@ static __attribute__((noreturn)) void stuck(emu_group *g)
                 if (sure > 1)
                     emu_async_blame(f, sure == 3);
                 else
-                    emu_fail("deadlock", "no thread can go on; thread %u %s in %s", f->tid, state_text(f->state),
+                    emu_fail(f->state == EMU_AT_REGS ? "setmaxnreg" : "deadlock",
+                             "no thread can go on; thread %u %s in %s", f->tid, state_text(f->state),
                              f->what ? f->what : "?");
             }
     td_bug("a group without fibers is stuck", __FILE__, __LINE__);

@@ -102,6 +102,8 @@ void emu_transfer_run(emu_transfer *t)
     uint32_t rows = t->bytes / ((uint32_t)t->map.box[0] * t->map.elem_bytes);
     for (uint32_t r = 0; r < rows; r++)
         row(t, r, move);
+    if (!t->store)
+        emu_tile_mark(t->shared, t->bytes, t->map.swizzle_bytes);
 }
 
 static void append(emu_transfer *t)

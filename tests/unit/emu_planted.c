@@ -146,13 +146,16 @@ AREA(sync)
 AREA(memory)
 AREA(copies)
 AREA(bulk)
+AREA(wgmma)
+AREA(grid)
 AREA(host)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sync), cmocka_unit_test(test_memory), cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_bulk), cmocka_unit_test(test_host),
+        cmocka_unit_test(test_bulk), cmocka_unit_test(test_wgmma), cmocka_unit_test(test_grid),
+        cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

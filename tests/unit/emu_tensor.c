@@ -105,6 +105,54 @@ static void mma(void)
     }
 }
 
+/* The tile of 64 rows as wgmma computes it has the bits of the same rows by mma.sync. */
+static void wgmma(void)
+{
+    static const int n[] = {8, 32, 64, 128, 256}, swizzle[] = {128, 64, 32, 128, 128};
+    static uint16_t a[64 * K], b[ROWS_MAX * K];
+    static float got[64 * ROWS_MAX], need[64 * ROWS_MAX];
+    for (int c = 0; c < 5; c++) {
+        for (int i = 0; i < 64 * K; i++)
+            a[i] = draw_bf16();
+        for (int i = 0; i < ROWS_MAX * K; i++)
+            b[i] = draw_bf16();
+        int k = c < 3 ? K : 64;
+        uint16_t *da = to_device(a, sizeof a), *db = to_device(b, sizeof b);
+        float *dd = device(sizeof got);
+        emu_test_wgmma(n[c], swizzle[c], da, db, dd, k, stream);
+        from_device(got, dd, sizeof got);
+        want(true, a, b, need, 64, n[c], k);
+        assert_memory_equal(got, need, 64 * (size_t)n[c] * 4);
+        float part[16 * 8], *dp = device(sizeof part);
+        emu_test_mma(true, da + 16 * k, db, dp, k, stream);
+        from_device(part, dp, sizeof part);
+        for (int i = 0; i < 16 * 8; i++)
+            assert_memory_equal(&part[i], &got[(16 + i / 8) * n[c] + i % 8], 4);
+        emu_rt_free(da);
+        emu_rt_free(db);
+    }
+}
+
+static void wgmma_plain(void)
+{
+    static uint16_t a[64 * 16], b[32 * 16];
+    static float got[64 * 32], need[64 * 32];
+    for (int kind = 0; kind < 3; kind++) {
+        for (int i = 0; i < 64 * 16; i++)
+            a[i] = draw_bf16();
+        for (int i = 0; i < 32 * 16; i++)
+            b[i] = draw_bf16();
+        uint16_t *da = to_device(a, sizeof a), *db = to_device(b, sizeof b);
+        float *dd = device(sizeof got);
+        emu_test_wgmma_plain(kind, da, db, dd, stream);
+        from_device(got, dd, sizeof got);
+        want(true, a, b, need, 64, 32, 16);
+        assert_memory_equal(got, need, sizeof got);
+        emu_rt_free(da);
+        emu_rt_free(db);
+    }
+}
+
 static void transpose(void)
 {
     uint16_t in[256], out[256];
@@ -126,12 +174,14 @@ static void transpose(void)
     }
 SCHEDULES(mma)
 SCHEDULES(transpose)
+SCHEDULES(wgmma)
+SCHEDULES(wgmma_plain)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mma),
-        cmocka_unit_test(test_transpose),
+        cmocka_unit_test(test_mma), cmocka_unit_test(test_transpose), cmocka_unit_test(test_wgmma),
+        cmocka_unit_test(test_wgmma_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,3 +65,111 @@ GPU_EXTERN void emu_test_transpose(const uint16_t *in, uint16_t *out, gpu_stream
 {
     TD_LAUNCH(transpose_kernel, 1, 32, 1024, s, in, out);
 }
+
+/* D[64][N] = A[64][K] B[N][K]^T with one warpgroup: tiles of 64 columns of k by tensor copies with swizzle, products by
+ * wgmma from shared memory, two at a time in flight. */
+template <int N, int SWIZZLE> static __global__ void wgmma_kernel(const __grid_constant__ gpu_tensor_map map_a,
+                                                                  const __grid_constant__ gpu_tensor_map map_b,
+                                                                  float *d, int k_count)
+{
+    constexpr int COLS = SWIZZLE / 2; // of a tile
+    TD_SMEM(uint8_t, smem);
+    uint8_t *ta = smem, *tb = smem + 64 * SWIZZLE;
+    uint64_t *bar = (uint64_t *)(tb + N * SWIZZLE);
+    int t = (int)threadIdx.x;
+    float acc[N / 2];
+    if (t == 0) {
+        td_mbar_init(bar, 1);
+        td_fence_mbar_init();
+    }
+    __syncthreads();
+    for (int k = 0; k < k_count; k += COLS) {
+        if (t == 0) {
+            td_mbar_expect_tx(bar, (64 + N) * SWIZZLE);
+            td_tma_load_2d(ta, &map_a, bar, k, 0);
+            td_tma_load_2d(tb, &map_b, bar, k, 0);
+        }
+        td_mbar_wait(bar, (uint32_t)(k / COLS % 2));
+        td_wgmma_fence();
+        for (int i = 0; i < COLS / 16; i++) {
+            uint64_t da = td_smem_desc(ta + i * 32, 16, 8 * SWIZZLE, SWIZZLE);
+            uint64_t db = td_smem_desc(tb + i * 32, 16, 8 * SWIZZLE, SWIZZLE);
+            td_wgmma_bf16_ss<N>(acc, da, db, k + i > 0);
+            td_wgmma_commit();
+            td_wgmma_wait<1>();
+        }
+        td_wgmma_wait<0>();
+        __syncthreads();
+    }
+    for (int j = 0; j < N / 8; j++)
+        for (int e = 0; e < 4; e++)
+            d[(t / 32 * 16 + t % 32 / 4 + e / 2 * 8) * N + j * 8 + t % 4 * 2 + e % 2] = acc[j * 4 + e];
+}
+
+static gpu_tensor_map tile_map(const uint16_t *x, uint32_t rows, int k, int swizzle)
+{
+    gpu_tensor_map map = {};
+    gpu_tensor_desc d = {(void *)x, 2, 2, swizzle, {(uint32_t)k, rows, 0, 0, 0}, {(uint32_t)swizzle / 2, rows, 0, 0, 0},
+                         {0, (uint64_t)k * 2, 0, 0, 0}};
+    if (emu_rt_tensor_map(&map, &d) != GPU_OK)
+        map.opaque[0] = 0;
+    return map;
+}
+
+#define WGMMA(N, SWIZZLE)                                                                                             \
+    if (n == N && swizzle == SWIZZLE)                                                                                 \
+    TD_LAUNCH((wgmma_kernel<N, SWIZZLE>), 1, 128, (64 + N) * SWIZZLE + 8, s, tile_map(a, 64, k, SWIZZLE),             \
+              tile_map(b, N, k, SWIZZLE), d, k)
+
+GPU_EXTERN void emu_test_wgmma(int n, int swizzle, const uint16_t *a, const uint16_t *b, float *d, int k, gpu_stream s)
+{
+    WGMMA(8, 128);
+    WGMMA(32, 64);
+    WGMMA(64, 32);
+    WGMMA(128, 128);
+    WGMMA(256, 128);
+}
+
+/* The same without swizzle: tiles of 8 x 16-byte matrices that threads write, A once from registers, and B once with k
+ * as rows. */
+template <int N, bool A_REGS, bool B_TRANS> static __global__ void wgmma_plain_kernel(const uint16_t *a,
+                                                                                      const uint16_t *b, float *d)
+{
+    TD_SMEM(uint16_t, smem);
+    uint16_t *ta = smem, *tb = smem + 64 * 16;
+    int t = (int)threadIdx.x, row = t / 32 * 16 + t % 32 / 4, col = t % 4 * 2;
+    for (int i = t; i < 64 * 16; i += 128) // [k / 8][row / 8][8][8]
+        ta[(i % 16 / 8 * 8 + i / 16 / 8) * 64 + i / 16 % 8 * 8 + i % 8] = a[i];
+    for (int i = t; i < N * 16; i += 128) {
+        int n = i / 16, k = i % 16;
+        int matrix = (k / 8 * (N / 8) + n / 8) * 64;
+        tb[matrix + (B_TRANS ? k % 8 * 8 + n % 8 : n % 8 * 8 + k % 8)] = b[i];
+    }
+    td_fence_proxy_async();
+    __syncthreads();
+    float acc[N / 2];
+    uint32_t regs[4];
+    for (int i = 0; i < 4; i++)
+        regs[i] = *(const uint32_t *)(a + (row + i % 2 * 8) * 16 + col + i / 2 * 8);
+    uint64_t da = td_smem_desc(ta, 8 * 128, 128, 0), db = td_smem_desc(tb, N / 8 * 128, 128, 0);
+    td_wgmma_fence();
+    if (A_REGS)
+        td_wgmma_bf16_rs<N, B_TRANS>(acc, regs, db, 0);
+    else
+        td_wgmma_bf16_ss<N, 0, B_TRANS>(acc, da, db, 0);
+    td_wgmma_commit();
+    td_wgmma_wait<0>();
+    for (int j = 0; j < N / 8; j++)
+        for (int e = 0; e < 4; e++)
+            d[(row + e / 2 * 8) * N + j * 8 + col + e % 2] = acc[j * 4 + e];
+}
+
+GPU_EXTERN void emu_test_wgmma_plain(int kind, const uint16_t *a, const uint16_t *b, float *d, gpu_stream s)
+{
+    if (kind == 0)
+        TD_LAUNCH((wgmma_plain_kernel<32, false, false>), 1, 128, (64 + 32) * 32, s, a, b, d);
+    else if (kind == 1)
+        TD_LAUNCH((wgmma_plain_kernel<32, true, false>), 1, 128, (64 + 32) * 32, s, a, b, d);
+    else
+        TD_LAUNCH((wgmma_plain_kernel<32, true, true>), 1, 128, (64 + 32) * 32, s, a, b, d);
+}

@@ -19,4 +19,9 @@ GPU_EXTERN void emu_test_scale(float *x, int n, float by, gpu_stream s); // x *=
 GPU_EXTERN void emu_test_mma(bool bf16, const uint16_t *a, const uint16_t *b, float *d, int k, gpu_stream s);
 GPU_EXTERN void emu_test_transpose(const uint16_t *in, uint16_t *out, gpu_stream s); // [16][16]
 
+// d[64][n] = a[64][k] b[n][k]^T; n with swizzle: 8 128, 32 64, 64 32, 128 128, 256 128
+GPU_EXTERN void emu_test_wgmma(int n, int swizzle, const uint16_t *a, const uint16_t *b, float *d, int k, gpu_stream s);
+// d[64][32], k = 16, no swizzle. 0: from shared memory, 1: A from registers, 2: and B with k as rows
+GPU_EXTERN void emu_test_wgmma_plain(int kind, const uint16_t *a, const uint16_t *b, float *d, gpu_stream s);
+
 #endif
