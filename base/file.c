@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,6 +50,25 @@ td_rc td_file_pread(const td_file *f, uint64_t offset, void *out, size_t len, td
         offset += (uint64_t)n;
     }
     return TD_OK;
+}
+
+td_rc td_file_map(const td_file *f, td_mapping *out, td_err *err)
+{
+    struct stat st;
+    if (td_fault_hit(TD_FAULT_READ) || fstat(f->fd, &st) || (uint64_t)st.st_size < f->bytes)
+        return td_fail(err, TD_E_IO, "the file was cut while it was read");
+    void *p = f->bytes ? mmap(NULL, (size_t)f->bytes, PROT_READ, MAP_SHARED, f->fd, 0) : NULL;
+    if (p == MAP_FAILED)
+        return td_fail(err, TD_E_IO, "the file cannot be mapped: %s", strerror(errno));
+    *out = (td_mapping){p, (size_t)f->bytes};
+    return TD_OK;
+}
+
+void td_file_unmap(td_mapping *m)
+{
+    if (m->base)
+        munmap((void *)(uintptr_t)m->base, m->bytes);
+    *m = (td_mapping){NULL, 0};
 }
 
 td_rc td_file_read(const char *path, uint64_t max_bytes, char **data, size_t *len, td_err *err)

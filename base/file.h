@@ -22,4 +22,13 @@ void td_file_close(td_file *f);
 /* Exactly len bytes at offset, or TD_E_IO: also when the file became shorter meanwhile. */
 td_rc td_file_pread(const td_file *f, uint64_t offset, void *out, size_t len, td_err *err);
 
+/* The whole file in memory, read-only, its pages those of the page cache; the file may be closed meanwhile. Who cuts it
+ * short later makes every reader of what is gone end with SIGBUS. */
+typedef struct td_mapping {
+    const void *base;
+    size_t bytes;
+} td_mapping;
+td_rc td_file_map(const td_file *f, td_mapping *out, td_err *err);
+void td_file_unmap(td_mapping *m); // harmless on an empty one
+
 #endif

@@ -51,7 +51,8 @@ static td_rc open_model(td_engine *e, const char *dir, td_err *err)
     td_rc rc = kern_dev_open(&d, &e->dev, err);
     model_opts m = {.dev = e->dev, .comm = &comm_self, .g = e->gguf, .dir = dir, .load_format = e->opts.load_format,
                     .seed = e->opts.seed, .no_digest = e->opts.quick_start, .max_rss = e->opts.max_rss,
-                    .progress = e->opts.progress, .progress_ctx = e->opts.progress_ctx};
+                    .low_memory = e->opts.low_memory, .progress = e->opts.progress,
+                    .progress_ctx = e->opts.progress_ctx};
     if (rc == TD_OK)
         rc = model_open(&m, &e->model, err);
     if (rc == TD_OK && dir)
@@ -100,6 +101,7 @@ static void describe_model(td_engine *e)
     i->max_num_queued = e->opts.max_num_queued ? e->opts.max_num_queued : 4 * i->max_num_seqs;
     i->max_num_batched_tokens = e->opts.max_num_batched_tokens;
     i->weight_bytes = w->mem_bytes;
+    i->mapped_bytes = w->map_bytes;
     i->param_count = w->param_count;
     if (!e->tok)
         i->eos_id = c->eos_count ? c->eos_ids[0] : -1;

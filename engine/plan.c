@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define KV_BYTES_DEFAULT (4ull << 30)   // as much as other servers give a CPU's cache
@@ -274,9 +275,12 @@ static td_rc measure_step_tok(td_engine *e, td_err *err)
 static void say_plan(const td_engine *e)
 {
     const td_engine_info *i = &e->info;
-    td_info("memory: weights %llu MiB, KV cache %llu MiB (%d blocks of %d tokens, %s), step %llu MiB",
-            (unsigned long long)(i->weight_bytes >> 20), (unsigned long long)(i->kv_bytes >> 20), i->block_count,
-            i->block_tok, i->kv_dtype, (unsigned long long)(i->step_bytes >> 20));
+    char mapped[48] = "";
+    if (i->mapped_bytes)
+        snprintf(mapped, sizeof mapped, " and %llu MiB of page cache", (unsigned long long)(i->mapped_bytes >> 20));
+    td_info("memory: weights %llu MiB%s, KV cache %llu MiB (%d blocks of %d tokens, %s), step %llu MiB",
+            (unsigned long long)(i->weight_bytes >> 20), mapped, (unsigned long long)(i->kv_bytes >> 20),
+            i->block_count, i->block_tok, i->kv_dtype, (unsigned long long)(i->step_bytes >> 20));
     td_info("up to %d sequences and %d tokens in a step, %d tokens of context, %d threads on %s", i->max_num_seqs,
             i->max_num_batched_tokens, i->max_model_len, i->threads, i->device);
 }

@@ -35,6 +35,7 @@ typedef struct td_engine_opts { // zero-initialised, each field has a sensible d
     uint64_t kv_cache_memory;    // bytes; 0 = planned from free memory
     uint64_t max_rss;            // bytes of resident memory that the plan keeps within; 0 = what bounds the process
     double gpu_memory_utilization; // share of a GPU's memory for all of it, in (0, 1]; 0 = 0.9
+    bool low_memory;             // weights are used as they lie in the mapped file: little memory, slower, same answers
     bool no_prefix_caching;
     const char *dtype;           // NULL = "auto"
     const char *load_format;     // NULL = "auto"; "dummy" = random weights of the config's shape
@@ -77,6 +78,7 @@ typedef struct td_engine_info { // constant after open; strings live as long as 
     int32_t block_tok, block_count;
     int32_t bos_id, eos_id;      // -1 = none
     uint64_t weight_bytes, kv_bytes, step_bytes, param_count;
+    uint64_t mapped_bytes;       // with low_memory: weights in the page cache, beside weight_bytes
     uint8_t model_fp[32];        // fingerprint of what decides the values; all zero with quick_start
 } td_engine_info;
 TD_API const td_engine_info *td_engine_get_info(const td_engine *e);

@@ -228,6 +228,10 @@ typedef struct kern_ops {
     void (*weight_pack)(kern_dev *dev, kern_weight *w, int32_t row0, int32_t row_count, const void *raw);
     /* One row back as floats, in host memory. Waits. */
     void (*weight_row)(kern_dev *dev, const kern_weight *w, int32_t row, float *out_host);
+    /* For weights that stay in file form (kern_weight.raw): bytes of scratch that a compute thread needs to take such a
+     * matrix piece by piece. One scratch of thread_count such shares, of the largest of them, serves all weights: each
+     * has it as `data` and a share as `bytes`. NULL: this device wants its weights packed. */
+    size_t (*weight_scratch_bytes)(kern_type type, int32_t cols);
     size_t (*act_stride)(kern_act_kind kind, int32_t cols); // bytes of one token's row, a multiple of 64
 
     void (*embed)(kern_dev *dev, const kern_embed_args *a);

@@ -51,7 +51,8 @@ typedef struct kern_weight {
     int32_t rows, cols;    // N outputs, K inputs
     int32_t chunks;        // canonical K chunks
     size_t bytes;          // of data
-    void *data;            // packed, back end's private layout
+    void *data;            // packed, back end's private layout; where raw is given, scratch instead
+    const void *raw;       // [rows] in file form, used as they lie; NULL: packed. See weight_scratch_bytes
 } kern_weight;
 
 typedef struct kern_act {

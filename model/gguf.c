@@ -220,6 +220,15 @@ td_rc gguf_read(const gguf *g, const gguf_tensor *t, uint64_t offset, void *out,
     return rc;
 }
 
+td_rc gguf_map(const gguf *g, uint32_t index, td_mapping *out, td_err *err)
+{
+    td_assert(index < g->part_count);
+    td_rc rc = td_file_map(&g->parts[index].file, out, err);
+    if (rc != TD_OK)
+        td_err_prefix(err, "%s", g->parts[index].path);
+    return rc;
+}
+
 size_t gguf_key_count(const gguf *g) { return g->head.kv_count; }
 
 const char *gguf_key_at(const gguf *g, size_t i, gguf_type *type)

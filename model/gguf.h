@@ -8,7 +8,7 @@
 #ifndef TD_MODEL_GGUF_H
 #define TD_MODEL_GGUF_H
 
-#include "base/err.h"
+#include "base/file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -53,6 +53,8 @@ const gguf_tensor *gguf_tensor_at(const gguf *g, size_t i);
 const gguf_tensor *gguf_tensor_find(const gguf *g, const char *name);
 /* Reads bytes [offset, offset + len) of the tensor. */
 td_rc gguf_read(const gguf *g, const gguf_tensor *t, uint64_t offset, void *out, size_t len, td_err *err);
+/* One part's file in memory, see td_file_map(). It outlives the gguf. */
+td_rc gguf_map(const gguf *g, uint32_t part, td_mapping *out, td_err *err);
 
 size_t gguf_key_count(const gguf *g);
 const char *gguf_key_at(const gguf *g, size_t i, gguf_type *type);

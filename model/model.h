@@ -22,6 +22,7 @@ typedef struct model_opts {
     uint64_t seed;           // of dummy weights
     bool no_digest;          // do not hash the matrices: model_digest() says nothing then
     uint64_t max_rss;        // bound on resident memory, 0 = none: weights beyond it are refused
+    bool low_memory;         // see weights.h
     void (*progress)(void *ctx, double done);
     void *progress_ctx;
 } model_opts;

@@ -301,3 +301,12 @@ td_rc safetensors_read(const safetensors *s, const st_tensor *t, uint64_t offset
         td_err_prefix(err, "%s: tensor %s", s->parts[t->part].path, t->name);
     return rc;
 }
+
+td_rc safetensors_map(const safetensors *s, uint32_t index, td_mapping *out, td_err *err)
+{
+    td_assert(index < s->part_count);
+    td_rc rc = td_file_map(&s->parts[index].file, out, err);
+    if (rc != TD_OK)
+        td_err_prefix(err, "%s", s->parts[index].path);
+    return rc;
+}

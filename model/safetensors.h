@@ -7,7 +7,7 @@
 #ifndef TD_MODEL_SAFETENSORS_H
 #define TD_MODEL_SAFETENSORS_H
 
-#include "base/err.h"
+#include "base/file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,5 +41,7 @@ const st_tensor *safetensors_tensor_at(const safetensors *s, size_t i);
 const st_tensor *safetensors_tensor_find(const safetensors *s, const char *name);
 /* Reads bytes [offset, offset + len) of the tensor. */
 td_rc safetensors_read(const safetensors *s, const st_tensor *t, uint64_t offset, void *out, size_t len, td_err *err);
+/* One shard in memory, see td_file_map(). It outlives the object. */
+td_rc safetensors_map(const safetensors *s, uint32_t part, td_mapping *out, td_err *err);
 
 #endif

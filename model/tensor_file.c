@@ -125,3 +125,34 @@ td_rc tensor_file_read(const tensor_file *f, const tensor_ref *t, int32_t row0, 
         td_err_prefix(err, "tensor %s", t->name);
     return rc;
 }
+
+td_rc tensor_file_map(const tensor_file *f, tensor_maps *out, td_err *err)
+{
+    uint32_t count = f->dummy ? 0 : f->g ? gguf_part_count(f->g) : safetensors_part_count(f->st);
+    *out = (tensor_maps){.part_count = count};
+    out->part = td_alloc((count + 1) * sizeof *out->part);
+    if (!out->part)
+        return td_fail(err, TD_E_NOMEM, "not enough memory to map the model");
+    td_rc rc = TD_OK;
+    for (uint32_t i = 0; rc == TD_OK && i < count; i++)
+        rc = f->g ? gguf_map(f->g, i, &out->part[i], err) : safetensors_map(f->st, i, &out->part[i], err);
+    return rc;
+}
+
+const void *tensor_maps_rows(const tensor_maps *m, const tensor_file *f, const tensor_ref *t)
+{
+    const gguf_tensor *g = f->g ? t->handle : NULL;
+    const st_tensor *st = f->g ? NULL : t->handle;
+    uint32_t part = g ? g->part : st->part;
+    uint64_t offset = g ? g->offset : st->offset;
+    td_assert(part < m->part_count && offset + t->row_bytes * (uint64_t)t->rows <= m->part[part].bytes);
+    return (const char *)m->part[part].base + offset;
+}
+
+void tensor_maps_free(tensor_maps *m)
+{
+    for (uint32_t i = 0; m->part && i < m->part_count; i++)
+        td_file_unmap(&m->part[i]);
+    td_free(m->part);
+    *m = (tensor_maps){.part = NULL};
+}

@@ -3,6 +3,7 @@
 #ifndef TD_MODEL_TENSOR_FILE_H
 #define TD_MODEL_TENSOR_FILE_H
 
+#include "base/file.h"
 #include "kernels/tensor.h"
 #include "model/config.h"
 
@@ -26,5 +27,14 @@ void tensor_file_close(tensor_file *f);
 td_rc tensor_file_find(tensor_file *f, const char *name, int32_t rows, int32_t cols, tensor_ref *out, td_err *err);
 td_rc tensor_file_read(const tensor_file *f, const tensor_ref *t, int32_t row0, int32_t row_count, void *out,
                        td_err *err);
+
+/* All of a model's files in memory, so that rows can be used where they lie. They outlive the tensor_file. */
+typedef struct tensor_maps {
+    td_mapping *part;    // [part_count]
+    uint32_t part_count; // 0: dummy tensors lie nowhere
+} tensor_maps;
+td_rc tensor_file_map(const tensor_file *f, tensor_maps *out, td_err *err);
+const void *tensor_maps_rows(const tensor_maps *m, const tensor_file *f, const tensor_ref *t);
+void tensor_maps_free(tensor_maps *m); // harmless on an empty one
 
 #endif

@@ -38,6 +38,7 @@ typedef struct loader {
     const weights_opts *o;
     model_weights *out;
     tensor_file *file;
+    bool mapped;            // matrices stay in file form
     matrix_plan *matrices;
     uint32_t matrix_count, matrix_cap;
     vector_plan *vectors;
@@ -102,7 +103,8 @@ static td_rc matrix_plan_add(loader *l, tensor_role role, int32_t layer, int32_t
     const kern_ops *ops = l->o->dev->ops;
     *w = (kern_weight){.type = m->ref.type, .rows = rows, .cols = cols,
                        .chunks = kern_chunk_count(m->ref.type, cols, ops->chunks_max),
-                       .bytes = ops->weight_bytes(l->o->dev, m->ref.type, rows, cols)};
+                       .bytes = l->mapped ? ops->weight_scratch_bytes(m->ref.type, cols)
+                                          : ops->weight_bytes(l->o->dev, m->ref.type, rows, cols)};
     if (w->bytes == 0)
         return td_fail(l->err, TD_E_UNSUPPORTED, "tensor %s: %s has no products for type %s", m->name, ops->name,
                        kern_types[m->ref.type].name);
@@ -212,36 +214,67 @@ static bool piece(size_t *off, size_t bytes, size_t *end)
     return *end <= SIZE_MAX - WEIGHT_ALIGN && td_size_add_ok(*off, bytes, end);
 }
 
+/* The scratch that matrices in file form share: a part of it for each thread. */
+static bool scratch_piece(const loader *l, size_t *off, size_t *end)
+{
+    size_t share = 0, all;
+    for (uint32_t i = 0; i < l->matrix_count; i++)
+        share = TD_MAX(share, l->matrices[i].w->bytes);
+    return td_size_mul_ok(share, (size_t)l->o->dev->thread_count, &all) && piece(off, all, end);
+}
+
+static td_rc matrices_map(loader *l, void *scratch, size_t scratch_bytes)
+{
+    td_rc rc = tensor_file_map(l->file, &l->out->maps, l->err);
+    for (uint32_t i = 0; rc == TD_OK && i < l->matrix_count; i++) {
+        const tensor_ref *t = &l->matrices[i].ref;
+        kern_weight *w = l->matrices[i].w;
+        w->raw = tensor_maps_rows(&l->out->maps, l->file, t);
+        w->data = scratch;
+        w->bytes = scratch_bytes / (size_t)l->o->dev->thread_count;
+        l->out->map_bytes += t->row_bytes * (uint64_t)t->rows;
+    }
+    return rc;
+}
+
+/* Counts (mem NULL) or places everything; false: it does not fit into the address space. */
+static bool lay_out(loader *l, char *mem, size_t *end)
+{
+    size_t off;
+    bool fits = true;
+    for (uint32_t i = 0; i < l->matrix_count && !l->mapped; i++) {
+        fits = fits && piece(&off, l->matrices[i].w->bytes, end);
+        l->matrices[i].w->data = mem ? mem + off : NULL;
+    }
+    for (uint32_t i = 0; i < l->vector_count && fits; i++) {
+        size_t bytes = (size_t)l->vectors[i].count * sizeof(float);
+        fits = piece(&off, bytes, end);
+        if (!mem || !fits)
+            continue;
+        float *to = (float *)(void *)(mem + off);
+        l->o->dev->ops->put(l->o->dev, to, *l->vectors[i].at, bytes);
+        *l->vectors[i].at = to;
+    }
+    return fits;
+}
+
 static td_rc place(loader *l)
 {
-    size_t total = 0, off;
-    bool fits = true;
-    for (uint32_t i = 0; i < l->matrix_count; i++)
-        fits = fits && piece(&off, l->matrices[i].w->bytes, &total);
-    for (uint32_t i = 0; i < l->vector_count; i++)
-        fits = fits && piece(&off, (size_t)l->vectors[i].count * sizeof(float), &total);
-    if (!fits)
+    model_weights *out = l->out;
+    size_t total = 0, scratch, off;
+    bool fits = !l->mapped || scratch_piece(l, &off, &total);
+    scratch = total;
+    if (!fits || !lay_out(l, NULL, &total))
         return td_fail(l->err, TD_E_MODEL, "the model's tensors are larger than the address space");
     td_rc rc = check_room(l, total);
     if (rc != TD_OK)
         return rc;
-    l->out->mem_bytes = total;
-    l->out->mem = l->o->dev->ops->alloc(l->o->dev, total);
-    if (!l->out->mem)
+    out->mem_bytes = total;
+    out->mem = l->o->dev->ops->alloc(l->o->dev, total);
+    if (!out->mem)
         return td_fail(l->err, TD_E_NOMEM, "not enough memory for %zu MB of weights", total >> 20);
-    size_t end = 0;
-    for (uint32_t i = 0; i < l->matrix_count; i++) {
-        piece(&off, l->matrices[i].w->bytes, &end);
-        l->matrices[i].w->data = (char *)l->out->mem + off;
-    }
-    for (uint32_t i = 0; i < l->vector_count; i++) {
-        size_t bytes = (size_t)l->vectors[i].count * sizeof(float);
-        piece(&off, bytes, &end);
-        float *to = (float *)(void *)((char *)l->out->mem + off);
-        l->o->dev->ops->put(l->o->dev, to, *l->vectors[i].at, bytes);
-        *l->vectors[i].at = to;
-    }
-    return TD_OK;
+    lay_out(l, out->mem, &(size_t){scratch});
+    return l->mapped ? matrices_map(l, out->mem, scratch) : TD_OK;
 }
 
 static int32_t slab_rows(const loader *l, const matrix_plan *m)
@@ -278,7 +311,8 @@ static td_rc slab_load(const loader *l, slab *s, void *raw, td_err *err)
         return rc;
     if (!l->o->no_digest)
         s->digest = td_sha256_of(raw, m->ref.row_bytes * (size_t)s->row_count);
-    l->o->dev->ops->weight_pack(l->o->dev, m->w, s->row0, s->row_count, raw);
+    if (!m->w->raw)
+        l->o->dev->ops->weight_pack(l->o->dev, m->w, s->row0, s->row_count, raw);
     return TD_OK;
 }
 
@@ -343,7 +377,11 @@ td_rc weights_load(const gguf *g, const char *dir, const model_config *c, const 
     loader l = {.c = c, .o = o, .out = out, .err = err ? err : &local, .vector_digest = td_sha256_new()};
     td_arena_init(&l.host, 0);
     bool dummy = o->load_format && strcmp(o->load_format, "dummy") == 0;
+    l.mapped = o->low_memory && !dummy; // dummy weights are in no file
     td_rc rc = l.vector_digest ? TD_OK : td_fail(l.err, TD_E_NOMEM, "not enough memory to load the model");
+    if (rc == TD_OK && l.mapped && !o->dev->ops->weight_scratch_bytes)
+        rc = td_fail_param(l.err, TD_E_UNSUPPORTED, "low-memory",
+                           "%s wants its weights packed; leave out --low-memory", o->dev->ops->name);
     if (rc == TD_OK)
         rc = tensor_file_open(g, dir, dummy, c->dtype == MODEL_F32 ? KT_F32 : KT_BF16, o->seed, &l.file, l.err);
     if (rc == TD_OK)
@@ -376,6 +414,7 @@ void weights_free(model_weights *w)
 {
     if (w->mem)
         w->dev->ops->free(w->dev, w->mem, w->mem_bytes);
+    tensor_maps_free(&w->maps);
     td_arena_free(&w->arena);
     *w = (model_weights){.dev = w->dev};
 }

@@ -2,7 +2,8 @@
  *
  * A plan is made first (every tensor found, its shape and type checked against the config, its packed size counted), so
  * that a bad file is refused before memory is taken. Then one pass over the file reads, hashes and packs slabs of rows
- * on several threads: no second copy of a matrix is kept, and each byte is read once. */
+ * on several threads: no second copy of a matrix is kept, and each byte is read once. With low_memory that pass only
+ * hashes: matrices stay rows of the mapped files, and products pack a panel when they come to it. */
 #ifndef TD_MODEL_WEIGHTS_H
 #define TD_MODEL_WEIGHTS_H
 
@@ -10,6 +11,7 @@
 #include "base/hash.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
+#include "model/tensor_file.h"
 
 typedef struct layer_weights { // of one layer, on the device; a matrix with data == NULL and a NULL vector are absent
     float *attn_norm, *ffn_norm;           // [E]
@@ -34,6 +36,8 @@ typedef struct model_weights {
     kern_dev *dev;
     void *mem;               // one piece on the device that holds every packed matrix and every vector
     size_t mem_bytes;
+    tensor_maps maps;        // with low_memory: the files whose rows the matrices are
+    uint64_t map_bytes;      // of those rows
     td_arena arena;          // layers
     uint64_t param_count;
     td_sha256 digest;        // of all tensors that were loaded, names and values
@@ -46,6 +50,7 @@ typedef struct weights_opts {
     uint64_t seed;           // of dummy weights
     bool no_digest;          // matrices are not hashed: model_weights.digest says nothing
     uint64_t max_rss;        // bound on resident memory, 0 = none
+    bool low_memory;         // matrices are used as they lie in the files
     void (*progress)(void *ctx, double done);
     void *progress_ctx;
 } weights_opts;

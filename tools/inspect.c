@@ -140,10 +140,10 @@ static void json_engine(td_buf *out, const td_engine_info *e)
     td_buf_fmt(out, ",\"parameters\":%llu,", (unsigned long long)e->param_count);
     td_buf_fmt(out,
                "\"plan\":{\"max_model_len\":%d,\"max_num_seqs\":%d,\"max_num_batched_tokens\":%d,\"block_tokens\":%d,"
-               "\"blocks\":%d,\"weight_bytes\":%llu,\"kv_bytes\":%llu,\"step_bytes\":%llu,",
+               "\"blocks\":%d,\"weight_bytes\":%llu,\"mapped_bytes\":%llu,\"kv_bytes\":%llu,\"step_bytes\":%llu,",
                e->max_model_len, e->max_num_seqs, e->max_num_batched_tokens, e->block_tok, e->block_count,
-               (unsigned long long)e->weight_bytes, (unsigned long long)e->kv_bytes,
-               (unsigned long long)e->step_bytes);
+               (unsigned long long)e->weight_bytes, (unsigned long long)e->mapped_bytes,
+               (unsigned long long)e->kv_bytes, (unsigned long long)e->step_bytes);
     json_pair(out, "kv_cache_dtype", e->kv_dtype, "},\"kernels\":{");
     json_pair(out, "device", e->device, ",");
     json_pair(out, "numerics_id", e->numerics_id, ",");
@@ -178,6 +178,8 @@ static void text_engine(td_buf *out, const td_engine_info *e)
 {
     td_buf_fmt(out, "\nplan\n  weights %.1f MiB (%s), %.1f M parameters\n", (double)e->weight_bytes / 1048576,
                e->weight_types, (double)e->param_count / 1e6);
+    if (e->mapped_bytes)
+        td_buf_fmt(out, "  %.1f MiB of weights stay in the page cache\n", (double)e->mapped_bytes / 1048576);
     td_buf_fmt(out, "  KV cache %.1f MiB: %d blocks of %d tokens, %s\n", (double)e->kv_bytes / 1048576, e->block_count,
                e->block_tok, e->kv_dtype);
     td_buf_fmt(out, "  step memory %.1f MiB: %d tokens, %d requests\n", (double)e->step_bytes / 1048576,

@@ -4,8 +4,10 @@
 #include "base/file.h"
 #include "tools/progress.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------ hub cache */
 
@@ -104,10 +106,22 @@ td_rc open_model_rc(td_rc rc, td_err *err)
 
 /* ------------------------------------------------------------------ engine */
 
+/* A mapped file that is cut short takes its pages away from whoever computes with them: no call could report that. */
+static void on_lost_pages(int signal_number)
+{
+    static const char text[] = "tandem: a model file was cut short while --low-memory used it; start again\n";
+    (void)signal_number;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(td_rc_exit(TD_E_IO));
+}
+
 static const char *unless_auto(const char *s) { return s && strcmp(s, "auto") ? s : NULL; }
 
 void open_engine_opts(const flags *f, td_engine_opts *o)
 {
+    if (flags_bool(f, "low-memory"))
+        signal(SIGBUS, on_lost_pages);
     *o = (td_engine_opts){
         .device = unless_auto(flags_str(f, "device")),
         .cpu_isa = unless_auto(flags_str(f, "cpu-isa")),
@@ -121,6 +135,7 @@ void open_engine_opts(const flags *f, td_engine_opts *o)
         .kv_cache_memory = (uint64_t)flags_int(f, "kv-cache-memory"),
         .max_rss = (uint64_t)flags_int(f, "max-rss"),
         .gpu_memory_utilization = flags_num(f, "gpu-memory-utilization"),
+        .low_memory = flags_bool(f, "low-memory"),
         .no_prefix_caching = !flags_bool(f, "enable-prefix-caching"),
         .dtype = unless_auto(flags_str(f, "dtype")),
         .load_format = unless_auto(flags_str(f, "load-format")),

@@ -66,6 +66,8 @@ static const flags_def defs[] = {
              "group and rlimits allow."},
     {"gpu-memory-utilization", FLAG_NUM, "0.9", ENGINE, "X", .min = 0.01, .max = 1, .group = G_MEMORY,
      .help = "Share of a GPU's memory for weights, cache and steps together; no effect on a CPU."},
+    {"low-memory", FLAG_BOOL, NULL, ENGINE, .group = G_MEMORY,
+     .help = "Use weights as they lie in the mapped file, in the page cache only: same answers, slower."},
     {"enable-prefix-caching", FLAG_BOOL, "true", ENGINE, .group = G_MEMORY,
      .help = "Do not reuse the cache of equal prompt beginnings."},
 
@@ -269,7 +271,6 @@ static const flags_def defs[] = {
     REFUSED("node-rank", FLAG_STR, "runs over several machines are planned")
     REFUSED("master-addr", FLAG_STR, "runs over several machines are planned")
     REFUSED("master-port", FLAG_STR, "runs over several machines are planned")
-    REFUSED("low-memory", FLAG_BOOL, "a plan for little memory is planned; see --kv-cache-memory")
     REFUSED("download", FLAG_BOOL, "downloads are planned; bring the model into the hub cache first")
     REFUSED("revision", FLAG_STR, "write MODEL as org/name@revision")
     REFUSED("otlp-traces-endpoint", FLAG_STR, "export of traces is planned")

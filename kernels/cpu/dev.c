@@ -67,6 +67,9 @@ static void weight_row(kern_dev *dev, const kern_weight *w, int32_t row, float *
     pack_row_floats(w, row, out);
 }
 
+/* Two panels: gate and up are wanted at the same time. */
+static size_t weight_scratch_bytes(kern_type type, int32_t cols) { return 2 * pack_geom_of(type, cols).panel_bytes; }
+
 static void dev_close(kern_dev *dev)
 {
     cpu_pool_close(self(dev)->pool);
@@ -106,6 +109,7 @@ static kern_ops make_ops(const cpu_level *level)
         .weight_bytes = weight_bytes,
         .weight_pack = weight_pack,
         .weight_row = weight_row,
+        .weight_scratch_bytes = weight_scratch_bytes,
         .act_stride = act_stride,
         .embed = run_embed,
         .norm = run_norm,

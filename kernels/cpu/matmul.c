@@ -38,13 +38,23 @@ int64_t cpu_matmul_tiles(const kern_matmul_args *a)
     return (int64_t)((a->act[0]->tok_count + group - 1) / group) * panel_count(a);
 }
 
-static void part_sum(const mm_level *l, const kern_matmul_args *a, int32_t part, int32_t panel, int32_t tok0,
+/* The panel in memory, or packed now into this thread's share of the scratch: the first half of it, or the second. */
+static const uint8_t *find_panel(const kern_weight *w, int32_t panel, int second)
+{
+    if (!w->raw)
+        return pack_panel(w, panel);
+    uint8_t *share = (uint8_t *)w->data + (size_t)cpu_thread_index * w->bytes + (second ? w->bytes / 2 : 0);
+    pack_panel_raw(w, panel, share);
+    return share;
+}
+
+static void part_sum(const mm_level *l, const kern_matmul_args *a, int32_t part, const uint8_t *panel, int32_t tok0,
                      int32_t toks, float *sum)
 {
     const kern_weight *w = a->w[part];
     const kern_act *x = a->act[part];
     mm_job job = {.type = w->type, .cols = w->cols, .chunks = w->chunks, .geom = pack_geom_of(w->type, w->cols),
-                  .panel = pack_panel(w, panel), .act = (const uint8_t *)x->data + (size_t)tok0 * x->stride,
+                  .panel = panel, .act = (const uint8_t *)x->data + (size_t)tok0 * x->stride,
                   .act_stride = x->stride, .toks = toks, .sum = sum};
     l->panel[w->type](&job);
 }
@@ -53,6 +63,9 @@ static void tile(const mm_level *l, const kern_matmul_args *a, int32_t part, int
 {
     _Alignas(64) float sum[MM_TOK * PACK_ROWS], up[MM_TOK * PACK_ROWS];
     int32_t row0 = panel * PACK_ROWS;
+    const uint8_t *weights = find_panel(a->w[part], panel, 0), *up_weights = NULL;
+    if (is_gated(a))
+        up_weights = find_panel(a->w[1], panel, 1);
     const float *bias = a->bias[part], *up_bias = is_gated(a) ? a->bias[1] : NULL;
     mm_finish f = {.kind = a->epilogue, .rows = TD_MIN(PACK_ROWS, a->w[part]->rows - row0), .sum = sum, .up = up,
                    .bias = bias ? bias + row0 : NULL, .up_bias = up_bias ? up_bias + row0 : NULL,
@@ -60,9 +73,9 @@ static void tile(const mm_level *l, const kern_matmul_args *a, int32_t part, int
     for (int32_t t = tok0; t < tok1; t += MM_TOK) {
         f.toks = TD_MIN(MM_TOK, tok1 - t);
         f.out = a->out[part] + (size_t)t * (size_t)a->out_stride + row0;
-        part_sum(l, a, part, panel, t, f.toks, sum);
-        if (is_gated(a))
-            part_sum(l, a, 1, panel, t, f.toks, up);
+        part_sum(l, a, part, weights, t, f.toks, sum);
+        if (up_weights)
+            part_sum(l, a, 1, up_weights, t, f.toks, up);
         l->finish(&f);
     }
 }

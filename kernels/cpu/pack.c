@@ -42,9 +42,7 @@ static uint32_t high_to_file(uint32_t p)
     return out;
 }
 
-/* Inlined where the type is a constant, so that the form's fields are: a third of the time of loading otherwise. */
-__attribute__((always_inline)) static inline void block_pack(kern_type type, const uint8_t *raw, uint8_t *codes,
-                                                             uint8_t *scales, int32_t row)
+static void block_pack(kern_type type, const uint8_t *raw, uint8_t *codes, uint8_t *scales, int32_t row)
 {
     const block_form *f = &forms[type];
     uint32_t flip = type == KT_Q8_0 ? 0x80808080u : 0, word;
@@ -113,21 +111,156 @@ size_t pack_bytes(kern_type type, int32_t rows, int32_t cols)
     return (size_t)pack_panels(rows) * pack_geom_of(type, cols).panel_bytes;
 }
 
-__attribute__((always_inline)) static inline void row_pack(kern_weight *w, kern_type type, const pack_geom *g,
-                                                           int32_t row, const uint8_t *raw)
+static void row_pack(const kern_weight *w, const pack_geom *g, uint8_t *panel, int32_t lane, const uint8_t *raw)
 {
-    uint8_t *panel = (uint8_t *)w->data + (size_t)(row / PACK_ROWS) * g->panel_bytes;
-    int32_t lane = row % PACK_ROWS;
-    if (kern_types[type].block == 1) {
-        size_t size = type == KT_F32 ? 4 : 2;
+    if (kern_types[w->type].block == 1) {
+        size_t size = w->type == KT_F32 ? 4 : 2;
         for (int32_t k = 0; k < w->cols; k++)
-            memcpy(panel + float_at(type, k, lane), raw + (size_t)k * size, size);
+            memcpy(panel + float_at(w->type, k, lane), raw + (size_t)k * size, size);
         return;
     }
     for (int32_t b = 0; b < g->blocks; b++)
-        block_pack(type, raw + (size_t)b * (size_t)kern_types[type].block_bytes,
+        block_pack(w->type, raw + (size_t)b * (size_t)kern_types[w->type].block_bytes,
                    panel + (size_t)b * g->block_bytes + g->code_off, panel + (size_t)b * g->block_bytes + g->scale_off,
                    lane);
+}
+
+/* ---- a whole panel at once: 16 words, one of each row, make one vector ---- */
+
+typedef struct rows16 {
+    const uint8_t *first;
+    size_t bytes;          // of a row
+} rows16;
+
+/* The four words at byte `off` of each row: a 4 × 4 transposition for every four rows. */
+static void words4_pack(const rows16 *r, size_t off, uint32_t flip, uint8_t *out)
+{
+    __m128i x = _mm_set1_epi32((int)flip), w[4];
+    for (int row = 0; row < PACK_ROWS; row += 4) {
+        for (int i = 0; i < 4; i++) {
+            const uint8_t *p = r->first + (size_t)(row + i) * r->bytes + off;
+            w[i] = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)p), x);
+        }
+        __m128i a = _mm_unpacklo_epi32(w[0], w[1]), b = _mm_unpacklo_epi32(w[2], w[3]);
+        __m128i c = _mm_unpackhi_epi32(w[0], w[1]), d = _mm_unpackhi_epi32(w[2], w[3]);
+        __m128i v[4] = {_mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b), _mm_unpacklo_epi64(c, d),
+                        _mm_unpackhi_epi64(c, d)};
+        for (int i = 0; i < 4; i++)
+            _mm_storeu_si128((__m128i *)(void *)(out + PACK_VEC * i + 4 * row), v[i]);
+    }
+}
+
+/* Reading 16 rows side by side is no stream to the hardware; the next panel's rows, one after the other, are. Asks for
+ * `bytes` of them from `off` on. */
+static void next_panel_fetch(const rows16 *r, size_t off, size_t bytes)
+{
+    const char *next = (const char *)r->first + PACK_ROWS * r->bytes + off;
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch(next + i, _MM_HINT_T1);
+}
+
+static void word_pack(const rows16 *r, size_t off, uint8_t *out)
+{
+    for (int i = 0; i < PACK_ROWS; i++)
+        memcpy(out + 4 * i, r->first + (size_t)i * r->bytes + off, 4);
+}
+
+static void high_word_pack(const rows16 *r, size_t off, uint8_t *out)
+{
+    uint32_t w[PACK_ROWS];
+    word_pack(r, off, (uint8_t *)w);
+    for (int i = 0; i < PACK_ROWS; i++)
+        w[i] = high_to_panel(w[i]);
+    memcpy(out, w, sizeof w);
+}
+
+/* 16 pairs of 16-bit values: all first ones, then all second ones. */
+static void pairs_split(const uint8_t *pairs, uint8_t *out)
+{
+    __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)pairs), mask = _mm256_set1_epi32(0xffff);
+    __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(pairs + 32));
+    __m256i first = _mm256_packus_epi32(_mm256_and_si256(a, mask), _mm256_and_si256(b, mask));
+    __m256i second = _mm256_packus_epi32(_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16));
+    _mm256_storeu_si256((__m256i *)(void *)out, _mm256_permute4x64_epi64(first, 0xd8));
+    _mm256_storeu_si256((__m256i *)(void *)(out + 32), _mm256_permute4x64_epi64(second, 0xd8));
+}
+
+static void scales_pack(const rows16 *r, size_t off, const block_form *f, uint8_t *out)
+{
+    uint8_t pairs[4 * PACK_ROWS];
+    if (f->m != NO_M) { // d and m are neighbours
+        word_pack(r, off + f->d, pairs);
+        pairs_split(pairs, out);
+    } else {
+        for (int i = 0; i < PACK_ROWS; i++)
+            memcpy(out + 2 * i, r->first + (size_t)i * r->bytes + off + f->d, 2);
+    }
+    out += (f->m != NO_M ? 4 : 2) * PACK_ROWS;
+    for (int i = 0; i < PACK_ROWS && f->sub_count; i++) {
+        const uint8_t *sub = r->first + (size_t)i * r->bytes + off + f->sub;
+        for (int s = 0; s < f->sub_count; s++)
+            out[s * PACK_ROWS + i] = sub[s];
+    }
+}
+
+static void panel_blocks_pack(const kern_weight *w, const pack_geom *g, const rows16 *r, uint8_t *out)
+{
+    const block_form *f = &forms[w->type];
+    uint32_t flip = w->type == KT_Q8_0 ? 0x80808080u : 0;
+    size_t highs = f->high_words / f->halves, words = f->code_words / f->halves;
+    for (int32_t b = 0; b < g->blocks; b++, out += g->block_bytes) {
+        size_t bytes = (size_t)kern_types[w->type].block_bytes, off = (size_t)b * bytes;
+        uint8_t *codes = out + g->code_off;
+        next_panel_fetch(r, PACK_ROWS * off, PACK_ROWS * bytes);
+        if (f->high_words == 1) {
+            high_word_pack(r, off + f->high, codes);
+            codes += PACK_VEC;
+        }
+        for (size_t half = 0; half < f->halves; half++) {
+            for (size_t i = 0; i + 4 <= highs; i += 4, codes += 4 * PACK_VEC)
+                words4_pack(r, off + f->high + 4 * (half * highs + i), 0, codes);
+            for (size_t i = 0; i < words; i += 4, codes += 4 * PACK_VEC)
+                words4_pack(r, off + f->code + 4 * (half * words + i), flip, codes);
+        }
+        scales_pack(r, off, f, out + g->scale_off);
+    }
+}
+
+/* Words of four bytes: one F32, or two columns of BF16 or F16; F16 keeps each column's rows together. */
+static void panel_floats_pack(const kern_weight *w, const rows16 *r, uint8_t *out)
+{
+    uint8_t vec[4 * PACK_VEC];
+    int32_t words = w->type == KT_F32 ? w->cols : w->cols / 2, k = 0;
+    for (int32_t n; k < words; k += n, out += n * PACK_VEC) {
+        n = words - k >= 4 ? 4 : 1;
+        next_panel_fetch(r, PACK_ROWS * 4 * (size_t)k, PACK_ROWS * 4 * (size_t)n);
+        uint8_t *to = w->type == KT_F16 ? vec : out;
+        if (n == 4)
+            words4_pack(r, 4 * (size_t)k, 0, to);
+        else
+            word_pack(r, 4 * (size_t)k, to);
+        for (int32_t i = 0; w->type == KT_F16 && i < n; i++)
+            pairs_split(vec + i * PACK_VEC, out + i * PACK_VEC);
+    }
+    if (w->type == KT_F32 || w->cols % 2 == 0)
+        return;
+    if (w->type == KT_BF16) // its last pair is half empty
+        memset(out, 0, PACK_VEC);
+    for (int i = 0; i < PACK_ROWS; i++)
+        memcpy(out + (size_t)i * (w->type == KT_BF16 ? 4 : 2), r->first + (size_t)i * r->bytes + 4 * (size_t)words, 2);
+}
+
+/* Up to 16 rows into a panel; one that is not whole must be 0 before. */
+static void panel_pack(const kern_weight *w, const pack_geom *g, const uint8_t *raw, int32_t rows, uint8_t *out)
+{
+    rows16 r = {raw, kern_row_bytes(w->type, w->cols)};
+    if (rows < PACK_ROWS)
+        for (int32_t i = 0; i < rows; i++)
+            row_pack(w, g, out, i, raw + (size_t)i * r.bytes);
+    else if (kern_types[w->type].block == 1)
+        panel_floats_pack(w, &r, out);
+    else
+        panel_blocks_pack(w, g, &r, out);
 }
 
 void pack_rows(kern_weight *w, int32_t row0, int32_t row_count, const void *raw)
@@ -135,21 +268,28 @@ void pack_rows(kern_weight *w, int32_t row0, int32_t row_count, const void *raw)
     td_assert(row0 >= 0 && row0 % PACK_ROWS == 0 && row_count >= 0 && row_count <= w->rows - row0);
     pack_geom g = pack_geom_of(w->type, w->cols);
     size_t bytes = kern_row_bytes(w->type, w->cols);
-    for (int32_t r = 0; r < row_count; r++) {
-        const uint8_t *from = (const uint8_t *)raw + (size_t)r * bytes;
-        switch (w->type) {
-#define TYPE(t) case t: row_pack(w, t, &g, row0 + r, from); break;
-        TYPE(KT_F32) TYPE(KT_F16) TYPE(KT_BF16) TYPE(KT_Q8_0) TYPE(KT_Q4_0) TYPE(KT_Q4_1)
-        TYPE(KT_Q5_0) TYPE(KT_Q5_1) TYPE(KT_Q4_K) TYPE(KT_Q5_K) TYPE(KT_Q6_K)
-#undef TYPE
-        default: td_assert(!"a type without a panel form");
-        }
-    }
+    uint8_t *out = (uint8_t *)w->data + (size_t)(row0 / PACK_ROWS) * g.panel_bytes;
+    for (int32_t r = 0; r < row_count; r += PACK_ROWS, out += g.panel_bytes)
+        panel_pack(w, &g, (const uint8_t *)raw + (size_t)r * bytes, TD_MIN(PACK_ROWS, row_count - r), out);
+}
+
+void pack_panel_raw(const kern_weight *w, int32_t panel, uint8_t *out)
+{
+    pack_geom g = pack_geom_of(w->type, w->cols);
+    int32_t row0 = panel * PACK_ROWS, rows = TD_MIN(PACK_ROWS, w->rows - row0);
+    if (rows < PACK_ROWS)
+        memset(out, 0, g.panel_bytes); // lanes without a row
+    panel_pack(w, &g, (const uint8_t *)w->raw + (size_t)row0 * kern_row_bytes(w->type, w->cols), rows, out);
 }
 
 void pack_row_floats(const kern_weight *w, int32_t row, float *out)
 {
     td_assert(row >= 0 && row < w->rows);
+    if (w->raw) {
+        const uint8_t *raw = w->raw;
+        kern_dequant_row(w->type, raw + (size_t)row * kern_row_bytes(w->type, w->cols), w->cols, out);
+        return;
+    }
     pack_geom g = pack_geom_of(w->type, w->cols);
     const uint8_t *panel = pack_panel(w, row / PACK_ROWS);
     int32_t lane = row % PACK_ROWS, block = kern_types[w->type].block;

@@ -56,10 +56,13 @@ static inline pack_geom pack_geom_of(kern_type type, int32_t cols)
 }
 
 static inline int32_t pack_panels(int32_t rows) { return (rows + PACK_ROWS - 1) / PACK_ROWS; }
+/* Where a packed panel lies; a weight in file form has none. */
 static inline const uint8_t *pack_panel(const kern_weight *w, int32_t panel)
 {
     return (const uint8_t *)w->data + (size_t)panel * pack_geom_of(w->type, w->cols).panel_bytes;
 }
+/* A panel of a weight in file form, packed into out[panel_bytes]: the same bytes as in the packed weight. */
+void pack_panel_raw(const kern_weight *w, int32_t panel, uint8_t *out);
 
 size_t pack_bytes(kern_type type, int32_t rows, int32_t cols);
 /* Rows [row0, row0 + row_count) in file form into w->data, which is zeroed; row0 is a multiple of 16. */

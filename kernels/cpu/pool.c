@@ -196,6 +196,7 @@ static td_rc start_workers(cpu_pool *p, td_err *err)
 {
     sigset_t all, old;
     sigfillset(&all); // signals belong to the threads of the program around us
+    sigdelset(&all, SIGBUS); // but for those that a thread brings upon itself, such as a mapped file that was cut short
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = 0;
     while (p->worker_count < p->thread_count - 1 && rc == 0) {

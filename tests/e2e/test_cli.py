@@ -60,6 +60,25 @@ def test_bound_on_memory():
     assert 0 < tight < 100 << 20 and tight < loose
 
 
+def test_low_memory():
+    """The same tokens, little memory of its own; a file that is cut short ends the process with a word."""
+    words = ["complete", MODEL, "-p", "Once upon a time", "-n", "12", "--temperature", "0", "--ids", *SMALL]
+    assert good(*words) == good(*words, "--low-memory")
+    plan = json.loads(good("inspect", MODEL, "--json", "--low-memory", *SMALL))["plan"]
+    assert plan["weight_bytes"] < 8 << 20 < 64 << 20 < plan["mapped_bytes"] < MODEL.stat().st_size
+
+
+def test_file_cut_short_in_low_memory(tmp_path):
+    model = tmp_path / NAME
+    model.write_bytes(MODEL.read_bytes())
+    words = ["complete", model, "-p", "a", "-n", "8000", "--ignore-eos", "--ids", "--low-memory"]
+    p = subprocess.Popen([str(BINARY), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    assert p.stdout.read(1)
+    os.truncate(model, 1 << 20)
+    _, err = p.communicate(timeout=60)
+    assert p.returncode == 1 and b"cut short" in err
+
+
 def test_every_verb_has_help_in_80_columns():
     names = verbs()
     assert {"serve", "complete", "chat", "run-batch", "bench latency", "logits", "inspect", "version"} <= set(names)

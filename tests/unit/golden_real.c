@@ -227,6 +227,7 @@ static void matrix(const char *file)
     variant(file, (td_engine_opts){.block_size = 64}, &want, "blocks of 64");
     variant(file, (td_engine_opts){.no_prefix_caching = true}, &want, "no prefix cache");
     variant(file, (td_engine_opts){.cpu_isa = "avx2", .threads = 2}, &want, "AVX2");
+    variant(file, (td_engine_opts){.low_memory = true, .threads = 2}, &want, "weights as they lie in the file");
     variant(file, (td_engine_opts){.cpu_isa = "avx512", .max_num_batched_tokens = 128}, &want, "AVX-512 without VNNI");
     // Room for the long prompt and little else: it gives its blocks to those who came first, and comes back.
     uint64_t blocks = strstr(file, "gemma") ? 222 : 38;

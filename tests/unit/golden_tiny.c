@@ -13,14 +13,14 @@
 
 #include "golden.h"
 
-static td_engine *engine_open(const char *family, int32_t step_tok, const char *isa)
+static td_engine *engine_open(const char *family, int32_t step_tok, bool low_memory)
 {
     char path[512];
     td_err err = TD_ERR_INIT;
     td_engine *e = NULL;
     snprintf(path, sizeof path, TD_TESTS_DIR "/golden/tiny/%s", family);
     td_engine_opts o = {.model = path, .max_num_batched_tokens = step_tok, .kv_cache_memory = 8 << 20, .threads = 2,
-                        .cpu_isa = isa, .max_num_seqs = 8, .seed_set = true};
+                        .low_memory = low_memory, .max_num_seqs = 8, .seed_set = true};
     if (td_engine_open(&o, &e, &err) != TD_OK)
         fail_msg("%s: %s", family, err.msg);
     return e;
@@ -94,10 +94,10 @@ static void check_family(const char *family)
     char dir[64];
     snprintf(dir, sizeof dir, "tiny/%s", family);
     td_json *g = golden_load(dir, "golden.json");
-    // Whole prompts, and chunks of 16 tokens with every kind of boundary.
-    static const int32_t step_tok[] = {512, 16};
-    for (int i = 0; i < 2; i++) {
-        td_engine *e = engine_open(family, step_tok[i], NULL);
+    // Whole prompts, chunks of 16 tokens with every kind of boundary, and weights that stay in their file.
+    static const int32_t step_tok[] = {512, 16, 512};
+    for (int i = 0; i < 3; i++) {
+        td_engine *e = engine_open(family, step_tok[i], i == 2);
         td_json_each(c, td_json_get(g, "cases")) check_case(e, c, family);
         td_engine_close(e);
     }

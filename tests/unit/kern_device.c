@@ -1,6 +1,7 @@
 /* Opening a device: what is refused and how; how many threads a machine leaves; one product through the table, equal on
  * every level and with any number of threads. */
 #include "base/arena.h"
+#include "kernels/cpu/pack.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/device.h"
 
@@ -125,25 +126,31 @@ static void test_siblings(void **state)
 /* ---- one product through the whole table ---- */
 enum { ROWS = 200, COLS = 256, TOKS = 33 };
 
-static void product(const char *isa, int32_t threads, const void *raw, const float *x, float *out)
+/* mapped: the weight stays in file form. */
+static void product(const char *isa, int32_t threads, bool mapped, const void *raw, const float *x, float *out)
 {
     kern_dev *dev = NULL;
     kern_dev_opts opts = {"cpu", isa, threads};
     assert_int_equal(kern_dev_open(&opts, &dev, NULL), TD_OK);
     assert_int_equal(dev->thread_count, threads);
     const kern_ops *ops = dev->ops;
-    kern_weight w = {.type = KT_Q4_K, .rows = ROWS, .cols = COLS, .bytes = ops->weight_bytes(dev, KT_Q4_K, ROWS, COLS)};
+    size_t packed = ops->weight_bytes(dev, KT_Q4_K, ROWS, COLS), share = ops->weight_scratch_bytes(KT_Q4_K, COLS),
+           mem = mapped ? share * (size_t)threads : packed;
+    kern_weight w = {.type = KT_Q4_K, .rows = ROWS, .cols = COLS, .bytes = mapped ? share : packed,
+                     .raw = mapped ? raw : NULL};
     w.chunks = kern_chunk_count(KT_Q4_K, COLS, ops->chunks_max);
-    w.data = ops->alloc(dev, w.bytes);
-    ops->weight_pack(dev, &w, 0, ROWS, raw);
+    w.data = ops->alloc(dev, mem);
+    if (!mapped)
+        ops->weight_pack(dev, &w, 0, ROWS, raw);
     kern_act act = {.kind = KA_Q8_256, .tok_count = TOKS, .cols = COLS, .stride = ops->act_stride(KA_Q8_256, COLS)};
     act.data = ops->alloc(dev, act.stride * TOKS);
     kern_quant_args q = {.x = x, .x_stride = COLS, .out = &act};
     ops->quant(dev, &q);
-    kern_matmul_args a = {.part_count = 1, .w = {&w}, .act = {&act}, .out = {out}, .out_stride = ROWS};
+    kern_matmul_args a = {.part_count = 2, .w = {&w, &w}, .act = {&act, &act}, .out = {out}, .out_stride = ROWS,
+                          .epilogue = KE_SILU_MUL};
     ops->matmul(dev, &a);
     ops->free(dev, act.data, act.stride * TOKS);
-    ops->free(dev, w.data, w.bytes);
+    ops->free(dev, w.data, mem);
     kern_dev_close(dev);
 }
 
@@ -156,7 +163,7 @@ static void test_levels_and_threads(void **state)
         raw[i] = (uint8_t)(i * 2654435761u >> 13) & 0x3f; // scales stay finite
     for (size_t i = 0; i < TOKS * COLS; i++)
         x[i] = (float)(i * 40503u % 4001) * 1e-3f - 2;
-    product("ref", 1, raw, x, want);
+    product("ref", 1, false, raw, x, want);
     td_buf isas = TD_BUF_INIT;
     kern_dev_describe(&isas);
     td_buf_str(&isas, " ref auto ");
@@ -164,11 +171,47 @@ static void test_levels_and_threads(void **state)
     for (const char *p = td_buf_cstr(&isas); sscanf(p, "%31s", isa) == 1; p = strchr(p, ' ') + 1) {
         for (int32_t threads = 1; threads <= 3 && strcmp(isa, "avx512bf16"); threads++) { // that one is no level
             memset(got, 0, sizeof got);
-            product(isa, threads, raw, x, got);
+            product(isa, threads, false, raw, x, got);
+            assert_memory_equal(want, got, sizeof want);
+            memset(got, 0, sizeof got);
+            product(isa, threads, true, raw, x, got);
             assert_memory_equal(want, got, sizeof want);
         }
     }
     td_buf_free(&isas);
+}
+
+/* A panel packed when it is needed is the panel that loading would have packed, whatever lay in the scratch before. */
+static void test_panels_of_raw_rows(void **state)
+{
+    (void)state;
+    enum { R = 37, C_MAX = 512 };
+    static uint8_t raw[R * C_MAX * 4 + 1], packed[3 * 16 * C_MAX * 4], panel[16 * C_MAX * 4];
+    for (size_t i = 0; i < sizeof raw; i++)
+        raw[i] = (uint8_t)(i * 2654435761u >> 11);
+    for (int type = 0; type < KT_COUNT; type++) {
+        bool is_float = kern_types[type].block == 1;
+        const int32_t cols[] = {512, is_float ? 255 : 256, is_float ? 2 : 256, is_float ? 1 : 512};
+        for (size_t i = 0; i < sizeof cols / sizeof *cols; i++) {
+            pack_geom g = pack_geom_of((kern_type)type, cols[i]);
+            kern_weight w = {.type = (kern_type)type, .rows = R, .cols = cols[i], .data = packed, .raw = raw + 1};
+            memset(packed, 0, sizeof packed);
+            pack_rows(&w, 0, R, raw + 1); // rows of a file begin anywhere
+            for (int32_t p = 0; p < pack_panels(R); p++) {
+                memset(panel, 0xa5, sizeof panel);
+                pack_panel_raw(&w, p, panel);
+                assert_memory_equal(panel, packed + (size_t)p * g.panel_bytes, (size_t)g.blocks * g.block_bytes);
+            }
+            kern_weight only_packed = w;
+            only_packed.raw = NULL;
+            for (int32_t row = 0; row < R; row++) {
+                float from_raw[C_MAX], from_packed[C_MAX];
+                pack_row_floats(&w, row, from_raw);
+                pack_row_floats(&only_packed, row, from_packed);
+                assert_memory_equal(from_raw, from_packed, (size_t)cols[i] * sizeof(float));
+            }
+        }
+    }
 }
 
 int main(void)
@@ -176,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_describe),           cmocka_unit_test(test_quota),
         cmocka_unit_test(test_siblings), cmocka_unit_test(test_levels_and_threads),
+        cmocka_unit_test(test_panels_of_raw_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
