@@ -174,7 +174,7 @@ static td_rc plan_kv(td_engine *e, bool step_given, td_err *err)
     // More than every sequence at full length would never be used.
     count = TD_MIN(count, kv_blocks_needed(&g, len, step) * e->info.max_num_seqs);
     int32_t fits = len_fitting(&g, count, step, len);
-    if (fits < g.block_tok || (e->opts.max_model_len && fits < len))
+    if (fits < TD_MIN(g.block_tok, len) || (e->opts.max_model_len && fits < len))
         return td_fail_param(err, TD_E_NOMEM, "kv-cache-memory",
                              "%llu MiB of KV cache hold %d of %d tokens; give more or lower --max-model-len",
                              (unsigned long long)(bytes >> 20), fits, len);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RESULT_BYTES_MAX = 256 << 20 };
@@ -160,6 +161,10 @@ static td_rc file_open(batch_out *o, batch_file *f, const char *path, bool resum
         return TD_OK;
     if (!strcmp(path, "-"))
         return td_fail(err, TD_E_USAGE, "results go to a file, not to '-': a run that is cut off goes on there");
+    struct stat st;
+    if (!stat(path, &st) && !S_ISREG(st.st_mode))
+        return td_fail(err, TD_E_USAGE, "%s is no regular file, and results go to one: a run that is cut off goes on "
+                       "there", path);
     td_buf part = TD_BUF_INIT;
     td_buf_fmt(&part, "%s.part", path);
     f->part = td_buf_take(&part, NULL);

@@ -199,9 +199,6 @@ static td_rc reserve(bench *b, const test *c, td_err *err)
 
 static td_rc run_test(bench *b, const test *c, bench_rows *table, td_err *err)
 {
-    if (c->depth + c->prompt + c->gen + 1 > b->info->max_model_len)
-        return td_fail(err, TD_E_USAGE, "depth %d, prompt %d and %d generated tokens do not fit max-model-len %d",
-                       c->depth, c->prompt, c->gen, b->info->max_model_len);
     td_rc rc = reserve(b, c, err);
     bench_row row = {.batch = c->batch, .depth = c->depth, .roof_ts = roof_of(b, c)};
     char name[2][24] = {"", ""};
@@ -246,8 +243,33 @@ static td_rc run_all(bench *b, const flags *f, bool both, bench_rows *table, td_
     return rc;
 }
 
+static int64_t largest(const flags *f, const char *name)
+{
+    const int64_t *v;
+    int64_t max = 0;
+    size_t n = flags_ints(f, name, &v);
+    for (size_t i = 0; i < n; i++)
+        max = TD_MAX(max, v[i]);
+    return max;
+}
+
+/* Before the first row is measured. */
+static td_rc check_room(const bench *b, const flags *f, bool both, td_err *err)
+{
+    int64_t prompt = largest(f, "n-prompt"), gen = largest(f, "n-gen"), depth = largest(f, "depth");
+    int64_t needed = depth + (both ? prompt + gen : TD_MAX(prompt, gen)) + 1;
+    return needed <= b->info->max_model_len
+               ? TD_OK
+               : td_fail(err, TD_E_USAGE, "the longest row needs %lld tokens (depth %lld, prompt %lld, generated "
+                         "%lld), more than the %d of max-model-len; give more --kv-cache-memory, or less of these",
+                         (long long)needed, (long long)depth, (long long)prompt, (long long)gen,
+                         b->info->max_model_len);
+}
+
 static td_rc check(const flags *f, bool both, td_err *err)
 {
+    if (!both && !largest(f, "n-prompt") && !largest(f, "n-gen"))
+        return td_fail_param(err, TD_E_USAGE, "n-prompt", "-p 0 with -n 0 leaves no row to measure");
     const int64_t *v;
     size_t n = flags_ints(f, "depth", &v);
     for (size_t i = 0; i < n; i++)
@@ -263,6 +285,17 @@ static td_rc check(const flags *f, bool both, td_err *err)
     return TD_OK;
 }
 
+static td_rc measured(bench *b, const flags *f, bool both, bench_rows *table, td_err *err)
+{
+    interrupt_watch(NULL);
+    td_rc rc = measure_roofs(b, err);
+    if (!rc)
+        rc = run_all(b, f, both, table, err);
+    td_rc ended = bench_rows_end(table, err);
+    interrupt_restore();
+    return rc ? rc : ended;
+}
+
 static td_rc bench_verb(const flags *f, bool both, td_err *err)
 {
     bench b = {.repeats = (int32_t)flags_int(f, "repeats"), .random = (uint64_t)flags_int(f, "seed")};
@@ -272,15 +305,12 @@ static td_rc bench_verb(const flags *f, bool both, td_err *err)
     if (!rc) {
         b.info = td_engine_get_info(b.engine);
         bench_rows table;
-        interrupt_watch(NULL);
-        rc = bench_rows_begin(&table, (bench_rows_form)flags_choice(f, "format"), b.info, flags_int(f, "seed"), err);
+        rc = check_room(&b, f, both, err);
         if (!rc)
-            rc = measure_roofs(&b, err);
+            rc = bench_rows_begin(&table, (bench_rows_form)flags_choice(f, "format"), b.info, flags_int(f, "seed"),
+                                  err);
         if (!rc)
-            rc = run_all(&b, f, both, &table, err);
-        td_rc ended = bench_rows_end(&table, err);
-        rc = rc ? rc : ended;
-        interrupt_restore();
+            rc = measured(&b, f, both, &table, err);
     }
     td_engine_close(b.engine);
     return rc;

@@ -189,7 +189,7 @@ static td_rc converse(chat *c, td_err *err)
         td_err bad = TD_ERR_INIT;
         if (!take(c, td_buf_cstr(&text), &bad))
             continue;
-        if (bad.rc == TD_E_NOMEM || output_broken()) {
+        if (bad.rc == TD_E_NOMEM || bad.rc == TD_E_USAGE || output_broken()) { // so would be each turn after it
             rc = td_fail(err, bad.rc, "%s", bad.msg);
             break;
         }

@@ -55,7 +55,7 @@ static td_rc submit(complete *c, size_t i, td_err *err)
         rc = td_tokenize(c->engine, td_buf_cstr(&text), text.len, how, &tokens, err);
     if (!rc) {
         td_request_opts o = {.prompt = tokens.ids, .prompt_count = tokens.count, .sampling = c->sampling.s};
-        rc = td_request_submit(c->engine, &o, &c->jobs[i].request, err);
+        rc = open_submit_rc(td_request_submit(c->engine, &o, &c->jobs[i].request, err), err);
     }
     td_tokens_free(&tokens);
     td_buf_free(&text);

@@ -102,6 +102,8 @@ static double per_second(double n, const load_run *r) { return r->duration_s > 0
 
 static void text_series(td_buf *out, const char *title, const char *name, const series *s)
 {
+    if (!s->count) // zeros would look like figures
+        return;
     td_buf_fmt(out, "-- %s\n", title);
     td_buf_fmt(out, "%-5s mean %.2f ms, median %.2f, std %.2f, p90 %.2f, p99 %.2f\n", name, mean(s) * 1e3,
                percentile(s, 0.5) * 1e3, deviation(s) * 1e3, percentile(s, 0.9) * 1e3, percentile(s, 0.99) * 1e3);

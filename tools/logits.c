@@ -189,6 +189,8 @@ static td_rc each_line(logits *l, td_err *err)
 
 td_rc verb_logits(const flags *f, int *exit_status, td_err *err)
 {
+    if (flags_bool(f, "hash") && flags_int(f, "top"))
+        return td_fail_param(err, TD_E_USAGE, "hash", "--hash covers all logits, --top prints some: give one of them");
     (void)exit_status;
     logits l = {.top = (int32_t)flags_int(f, "top")};
     td_rc rc = open_engine_quick(f, &l.engine, err);

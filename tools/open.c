@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "tools/progress.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,11 +75,44 @@ static void hub_snapshot(const char *org, const char *name, const char *revision
     td_buf_free(&repo);
 }
 
+/* A directory that is no model is said to be none here, where what is meant can still be guessed. */
+static td_rc check_dir(const char *dir, td_err *err)
+{
+    char gguf[256] = "";
+    td_buf config = TD_BUF_INIT;
+    td_buf_fmt(&config, "%s/config.json", dir);
+    bool is_model = config.failed || td_file_exists(config.data);
+    td_buf_free(&config);
+    if (is_model)
+        return TD_OK;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && !gguf[0] && (e = readdir(d));) {
+        size_t n = strlen(e->d_name);
+        if (n > 5 && n < sizeof gguf && !strcmp(e->d_name + n - 5, ".gguf"))
+            memcpy(gguf, e->d_name, n + 1);
+    }
+    if (d)
+        closedir(d);
+    if (gguf[0])
+        return td_fail(err, TD_E_MODEL, "%s has no config.json; did you mean %s/%s?", dir, dir, gguf);
+    return td_fail(err, TD_E_MODEL, "%s has no config.json; MODEL is a .gguf file, a directory with config.json, or "
+                   "org/name of the hub cache", dir);
+}
+
 td_rc open_model_path(const char *model, td_buf *path, td_err *err)
 {
     char org[97], name[97], revision[97];
-    if (td_file_exists(model) || td_dir_exists(model)) {
+    if (!*model)
+        return td_fail(err, TD_E_USAGE, "MODEL is empty; a shell variable that is not set?");
+    if (td_file_exists(model)) {
         td_buf_str(path, model);
+    } else if (td_dir_exists(model)) {
+        td_rc rc = check_dir(model, err);
+        if (rc)
+            return rc;
+        td_buf_str(path, model);
+    } else if (!access(model, F_OK)) {
+        return td_fail(err, TD_E_MODEL, "%s is neither a regular file nor a directory", model);
     } else if (split_repo(model, org, name, revision)) {
         hub_snapshot(org, name, revision, path);
         if (!path->len && !path->failed) {
@@ -90,6 +124,9 @@ td_rc open_model_path(const char *model, td_buf *path, td_err *err)
             td_buf_free(&dir);
             return rc;
         }
+        td_rc rc = path->failed ? TD_OK : check_dir(td_buf_cstr(path), err);
+        if (rc)
+            return rc;
     } else {
         return td_fail(err, TD_E_MODEL, "%s: no such file or directory; MODEL is a .gguf file, a directory with "
                        "config.json, or org/name of the hub cache", model);
@@ -181,6 +218,13 @@ td_rc open_tokenizer(const flags *f, td_engine **out, td_err *err)
 {
     td_engine_opts o = {.tokenizer_only = true, .chat_template = flags_str(f, "chat-template")};
     return open_with(f, &o, out, err);
+}
+
+td_rc open_submit_rc(td_rc rc, td_err *err)
+{
+    if (rc == TD_E_INPUT && err->param[0] && strcmp(err->param, "prompt"))
+        rc = err->rc = TD_E_USAGE;
+    return rc;
 }
 
 /* ------------------------------------------------------------------ sampling */

@@ -22,6 +22,9 @@ td_rc open_engine_quick(const flags *f, td_engine **out, td_err *err);
 /* Tokenizer and chat template only; a GGUF that holds nothing but a vocabulary is enough. */
 td_rc open_tokenizer(const flags *f, td_engine **out, td_err *err);
 
+/* A value of a flag that the engine refuses with a request is wrong usage. */
+td_rc open_submit_rc(td_rc rc, td_err *err);
+
 typedef struct open_sampling {
     td_sampling s;
     int32_t *stop_ids; // owned

@@ -90,6 +90,8 @@ static td_rc read_text(const flags *f, td_buf *out, td_err *err)
     if (fd < 0)
         return td_fail(err, TD_E_IO, "%s: %s", path, strerror(errno));
     td_rc rc = lines_read_all(fd, TEXT_BYTES_MAX, out, err);
+    if (rc)
+        td_err_prefix(err, "%s", path);
     if (fd != STDIN_FILENO)
         close(fd);
     return rc;

@@ -371,6 +371,8 @@ static td_rc open_input(batch *b, td_err *err)
     struct stat st;
     if (b->in_fd < 0 || fstat(b->in_fd, &st))
         return td_fail(err, TD_E_IO, "%s: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return td_fail(err, TD_E_IO, "%s is a directory, not a file of batch lines", path);
     b->in_bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
     lines_init(&b->in, b->in_fd, BATCH_LINE_BYTES_MAX);
     td_rc rc = check_output(&st, flags_str(b->f, "output"), err);
@@ -437,7 +439,7 @@ td_rc verb_run_batch(const flags *f, int *exit_status, td_err *err)
     interrupt_restore();
     rc = rc ? rc : closed;
     if (began)
-        batch_sum_print(&b.sum, complete, flags_str(f, "output"));
+        batch_sum_print(&b.sum, complete && !rc, flags_str(f, "output"));
     if (began && !rc && flags_str(f, "summary-json"))
         rc = batch_sum_json(&b.sum, complete, flags_str(f, "summary-json"), err);
     if (b.sum.failed)

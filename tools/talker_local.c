@@ -65,7 +65,7 @@ static td_rc answer_local(void *state, const td_json *messages, td_buf *said, td
     td_rc rc = td_tokenize_chat(l->engine, &in, &tokens, err);
     if (!rc) {
         td_request_opts o = {.prompt = tokens.ids, .prompt_count = tokens.count, .sampling = l->sampling.s};
-        rc = td_request_submit(l->engine, &o, &r, err);
+        rc = open_submit_rc(td_request_submit(l->engine, &o, &r, err), err);
     }
     if (!rc)
         rc = stream(r, said, err);

@@ -331,6 +331,34 @@ def test_perplexity_is_what_llama_cpp_says(name, theirs):
     assert abs(math.log(float(out.split()[1])) / math.log(theirs) - 1) < 5e-3
 
 
+SAY = ["-p", "x", "-n", "1"]
+
+
+@pytest.mark.parametrize("words, status, part", [
+    (["complete", "", *SAY], 2, "MODEL is empty"),
+    (["complete", "/dev/null", *SAY], 3, "neither a regular file nor a directory"),
+    (["complete", MODELS.parent, *SAY], 3, "no config.json"),
+    (["complete", MODELS, *SAY], 3, "did you mean"),
+    (["run-batch", MODELS, "-i", ROOT / "README.md", "-o", "/dev/null"], 2, "no regular file"),
+    (["run-batch", MODEL, "-i", ROOT / "README.md", "-o", ROOT], 2, "no regular file"),
+    (["run-batch", MODEL, "-i", ROOT, "-o", "/nonexistent"], 1, "is a directory"),
+    (["complete", MODEL, *SMALL, *SAY, "--stop", ""], 2, "stop string"),
+    (["complete", MODEL, *SMALL, *SAY, "--stop-token-ids", "1999999"], 2, "0 to 49151"),
+    (["complete", MODEL, *SMALL, *SAY, "--min-tokens", "5"], 2, "larger than max_tokens"),
+    (["complete", MODEL, *SMALL, *SAY, "--max-model-len", "1"], 1, "leaves no room"),
+    (["chat", MODEL, *SMALL, "--stop", ""], 2, "stop string"),
+    (["logits", MODEL, *SMALL, "--hash", "--top", "3"], 2, "--top"),
+    (["perplexity", MODEL, *SMALL, "-f", ROOT], 1, "Is a directory"),
+    (["bench", "latency", MODEL, *SMALL, "-p", "0", "-n", "0"], 2, "no row"),
+    (["bench", "latency", MODEL, *SMALL, "-d", "100k"], 2, "100513"),
+    (["bench", "throughput", MODEL, *SMALL, "-p", "2000", "-n", "2000"], 2, "4001"),
+])
+def test_what_cannot_be_is_said_before_work_begins(words, status, part):
+    said = run(*words, stdin="one\ntwo\n")
+    assert said[:2] == (status, "") and part in said[2], said
+    assert sum(line.startswith("tandem: ") for line in said[2].splitlines()) == 1
+
+
 def test_inspect():
     described = json.loads(good("inspect", MODEL, *SMALL, "--json", "--tensors"))
     assert described["format"] == "gguf v3"
@@ -397,6 +425,13 @@ def test_bench_serve(port, tmp_path):
     chat = good("bench", "serve", "--url", f"http://127.0.0.1:{port}", "--endpoint", "chat", "--num-prompts", "3",
                 "--request-rate", "50", "--output-len", "4", "--input-len", "4", "--save-result", "-")
     assert json.loads(chat)["completed"] == 3
+
+
+def test_bench_serve_of_a_server_that_refuses(port):
+    url = f"http://127.0.0.1:{port}"
+    status, out, err = run("bench", "serve", "--url", url, "--num-prompts", "2", "--model", "nope")
+    assert status == 1 and "nope is not served" in out and "nope is not served" in err
+    assert "0 completed, 2 failed" in out and "TTFT" not in out
 
 
 def test_bench_serve_without_a_server():
