@@ -107,5 +107,12 @@
 #define TD_JINJA_OUT_BYTES_MAX (32u << 20)
 #define TD_JINJA_RANGE_MAX 100000
 #define TD_JINJA_SOURCE_BYTES_MAX (1u << 20)
+#define TD_JINJA_BYTES_PER_STEP 128        // of text that is searched or copied
+#define TD_JINJA_MEMORY_BYTES_MAX (4 * TD_JINJA_OUT_BYTES_MAX) // of one render, its values and scratch together
+#define TD_JINJA_NEST_MAX (16 * TD_JINJA_DEPTH_MAX) // evaluations inside each other, all macro calls together
+#define TD_JINJA_HEIGHT_MAX 512            // of an expression's tree: a.b.c.… and f|g|h|… grow it without nesting
+#define TD_JINJA_COMPARES_MAX 64           // a < b < c < …
+#define TD_JINJA_PRECISION_MAX 100         // digits that a format may ask for
+#define TD_JINJA_STRFTIME_BYTES_MAX 256    // format of strftime_now()
 
 #endif

@@ -83,36 +83,6 @@ float config_embed_scale(int32_t hidden, model_dtype dtype)
     return dtype == MODEL_F16 ? round_bits(exact, 11) : exact;
 }
 
-/* Layers with the same window share a group, full attention first where the model has both. */
-static bool add_to_group(model_config *c, model_layer *l)
-{
-    int32_t g = 0;
-    while (g < c->kv_group_count && c->kv_group[g].window != l->window)
-        g++;
-    if (g == MODEL_KV_GROUPS_MAX)
-        return false;
-    if (g == c->kv_group_count) {
-        c->kv_group_count++;
-        c->kv_group[g] =
-            (model_kv_group){.kind = l->window ? MODEL_KV_WINDOW : MODEL_KV_FULL, .window = l->window};
-    }
-    l->kv_group = g;
-    l->kv_index = c->kv_group[g].layer_count++;
-    return true;
-}
-
-static bool make_groups(model_config *c)
-{
-    c->kv_group_count = 0;
-    for (int32_t i = 0; i < c->layer_count; i++) // the group of full attention first, so that its index is 0
-        if (c->layer[i].window == 0 && !add_to_group(c, &c->layer[i]))
-            return false;
-    for (int32_t i = 0; i < c->layer_count; i++)
-        if (c->layer[i].window != 0 && !add_to_group(c, &c->layer[i]))
-            return false;
-    return true;
-}
-
 static td_rc check_rope(const model_config *c, const char *where, td_err *err)
 {
     for (int32_t i = 0; i < c->rope_count; i++) {
@@ -137,11 +107,5 @@ td_rc config_finish(model_config *c, const char *where, td_err *err)
                        c->kv_heads, c->q_heads);
     if (c->head_dim % 2)
         return td_fail(err, TD_E_MODEL, "%s: a head dim of %d; an even one is needed", where, c->head_dim);
-    td_rc rc = check_rope(c, where, err);
-    if (rc != TD_OK)
-        return rc;
-    if (!make_groups(c))
-        return td_fail(err, TD_E_UNSUPPORTED, "%s: more than %d different attention windows", where,
-                       MODEL_KV_GROUPS_MAX);
-    return TD_OK;
+    return check_rope(c, where, err);
 }

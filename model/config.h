@@ -32,22 +32,13 @@ typedef enum model_family {
 typedef enum model_source { MODEL_HF, MODEL_GGUF } model_source; // decides tensor names
 typedef enum model_act { ACT_SILU, ACT_GELU_TANH } model_act;
 typedef enum model_dtype { MODEL_F32, MODEL_F16, MODEL_BF16, MODEL_MIXED } model_dtype; // MIXED: as each tensor says
-typedef enum model_kv_kind { MODEL_KV_FULL, MODEL_KV_WINDOW } model_kv_kind;
 
-enum { MODEL_ROPES_MAX = 4, MODEL_KV_GROUPS_MAX = 8, MODEL_ARCH_MAX = 64 };
+enum { MODEL_ROPES_MAX = 4, MODEL_ARCH_MAX = 64 };
 
 typedef struct model_layer {
-    int32_t window;   // a query sees itself and the window - 1 tokens before it; 0 = all
-    int32_t rope;     // index in rope[], -1 = no rotation
-    int32_t kv_group; // index in kv_group[]
-    int32_t kv_index; // this layer among those of its group
+    int32_t window; // a query sees itself and the window - 1 tokens before it; 0 = all
+    int32_t rope;   // index in rope[], -1 = no rotation
 } model_layer;
-
-typedef struct model_kv_group { // layers whose K and V live and die together
-    model_kv_kind kind;
-    int32_t window;      // tokens, 0 for MODEL_KV_FULL
-    int32_t layer_count;
-} model_kv_group;
 
 typedef struct model_config {
     model_family family;
@@ -85,8 +76,6 @@ typedef struct model_config {
 
     int32_t rope_count;
     rope_set rope[MODEL_ROPES_MAX];
-    int32_t kv_group_count;
-    model_kv_group kv_group[MODEL_KV_GROUPS_MAX];
     model_layer layer[TD_MODEL_LAYERS_MAX]; // [L]
 
     int32_t bos_id;                    // -1 = none

@@ -65,7 +65,7 @@ static void field_value(const model_config *c, const field *f, td_buf *b)
     }
 }
 
-/* Layers i … end - 1 are alike but for kv_index. */
+/* Layers i … end - 1 are alike. */
 static int32_t run_end(const model_config *c, int32_t i)
 {
     int32_t end = i + 1;
@@ -106,15 +106,9 @@ void model_config_json(const model_config *c, td_buf *b)
         td_buf_str(b, i ? "," : "");
         rope_json(&c->rope[i], b);
     }
-    td_buf_str(b, "],\"kv_groups\":[");
-    for (int32_t i = 0; i < c->kv_group_count; i++)
-        td_buf_fmt(b, "%s{\"kind\":\"%s\",\"window\":%d,\"layers\":%d}", i ? "," : "",
-                   c->kv_group[i].kind == MODEL_KV_FULL ? "full" : "window", c->kv_group[i].window,
-                   c->kv_group[i].layer_count);
     td_buf_str(b, "],\"layers\":[");
     for (int32_t i = 0; i < c->layer_count; i++)
-        td_buf_fmt(b, "%s{\"window\":%d,\"rope\":%d,\"kv_group\":%d}", i ? "," : "", c->layer[i].window,
-                   c->layer[i].rope, c->layer[i].kv_group);
+        td_buf_fmt(b, "%s{\"window\":%d,\"rope\":%d}", i ? "," : "", c->layer[i].window, c->layer[i].rope);
     td_buf_str(b, "]}");
 }
 

@@ -374,13 +374,12 @@ static bool call_raise(jrun *r, const jcall *c, jval *out)
 
 static bool call_strftime(jrun *r, const jcall *c, jval *out)
 {
-    enum { FORMAT_MAX = 256 };
     jval f;
-    char fmt[FORMAT_MAX * 4], text[FORMAT_MAX * 16];
+    char fmt[TD_JINJA_STRFTIME_BYTES_MAX * 4], text[TD_JINJA_STRFTIME_BYTES_MAX * 16];
     if (!jcall_bind(r, c, "strftime_now", "format", 1, &f))
         return false;
-    if (f.kind != J_STR || f.len > FORMAT_MAX || memchr(f.s, 0, f.len))
-        return jrun_fail(r, "strftime_now() needs a format of at most %d bytes", FORMAT_MAX);
+    if (f.kind != J_STR || f.len > TD_JINJA_STRFTIME_BYTES_MAX || memchr(f.s, 0, f.len))
+        return jrun_fail(r, "strftime_now() needs a format of at most %d bytes", TD_JINJA_STRFTIME_BYTES_MAX);
     size_t n = 0;
     for (uint32_t i = 0; i < f.len; i++) { // local time without a zone: %z and %Z are empty, %f is zero
         if (f.s[i] != '%' || i + 1 == f.len) {

@@ -6,12 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum {
-    NEST_MAX = TD_JINJA_DEPTH_MAX * 16, // evaluations inside each other, all macro calls together
-    BYTES_PER_STEP = 128,               // of text that is searched or copied
-    MEMORY_MAX = 4 * (int)TD_JINJA_OUT_BYTES_MAX,
-};
-
 bool jrun_fail(jrun *r, const char *fmt, ...)
 {
     if (r->rc != TD_OK)
@@ -56,8 +50,9 @@ void *jrun_alloc(jrun *r, size_t count, size_t size)
     size_t bytes;
     if (r->rc != TD_OK)
         return NULL;
-    if (!td_size_mul_ok(count, size, &bytes) || bytes > MEMORY_MAX || r->arena.used_bytes + bytes > MEMORY_MAX) {
-        jrun_fail(r, "rendering needs more than %d bytes of memory", MEMORY_MAX);
+    if (!td_size_mul_ok(count, size, &bytes) || bytes > TD_JINJA_MEMORY_BYTES_MAX ||
+        r->arena.used_bytes + bytes > TD_JINJA_MEMORY_BYTES_MAX) {
+        jrun_fail(r, "rendering needs more than %d bytes of memory", TD_JINJA_MEMORY_BYTES_MAX);
         return NULL;
     }
     void *p = td_arena_alloc(&r->arena, bytes);
@@ -76,12 +71,12 @@ bool jrun_step(jrun *r, size_t units)
     return true;
 }
 
-bool jrun_bytes(jrun *r, size_t bytes) { return jrun_step(r, bytes / BYTES_PER_STEP); }
+bool jrun_bytes(jrun *r, size_t bytes) { return jrun_step(r, bytes / TD_JINJA_BYTES_PER_STEP); }
 
 bool jrun_enter(jrun *r)
 {
-    if (r->nest >= NEST_MAX)
-        return jrun_fail(r, "evaluation is nested more than %d deep", NEST_MAX);
+    if (r->nest >= TD_JINJA_NEST_MAX)
+        return jrun_fail(r, "evaluation is nested more than %d deep", TD_JINJA_NEST_MAX);
     r->nest++;
     return r->rc == TD_OK;
 }

@@ -83,15 +83,14 @@ static jtok_kind take_comparison(jparse *p)
 
 static jnode *parse_compare(jparse *p)
 {
-    enum { OPS_MAX = 64 };
     uint32_t line = p->cur.line;
     size_t mark = jparse_mark(p), n = 0;
-    uint8_t ops[OPS_MAX];
+    uint8_t ops[TD_JINJA_COMPARES_MAX];
     jnode *first = parse_sum(p);
     jtok_kind kind;
     while (first && !p->failed && (kind = take_comparison(p)) != T_EOF) {
-        if (n == OPS_MAX)
-            return jparse_fail(p, line, "more than %d comparisons in a row", OPS_MAX);
+        if (n == TD_JINJA_COMPARES_MAX)
+            return jparse_fail(p, line, "more than %d comparisons in a row", TD_JINJA_COMPARES_MAX);
         if (n == 0)
             jparse_push(p, first);
         ops[n++] = (uint8_t)kind;

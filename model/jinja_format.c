@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PRECISION_MAX = 100 };
 
 typedef struct spec { // of one field
     const char *fill;  // one character, fill_len bytes
@@ -24,7 +23,7 @@ typedef struct spec { // of one field
 /* A number as printf writes it, without its sign. */
 static bool digits_of(jrun *r, const spec *s, jval v, char *text, size_t cap, bool *minus)
 {
-    int n, precision = (int)TD_MIN(s->precision, (int64_t)PRECISION_MAX);
+    int n, precision = (int)TD_MIN(s->precision, (int64_t)TD_JINJA_PRECISION_MAX);
     char fmt[16];
     if (strchr("eEfFgG%", s->type ? s->type : 'd')) {
         double f = fabs(jval_as_num(v)) * (s->type == '%' ? 100 : 1);

@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { HEIGHT_MAX = 512 }; // of the tree: a.b.c.… and f|g|h|… grow it without nesting
 
 void *jparse_fail(jparse *p, uint32_t line, const char *fmt, ...)
 {
@@ -152,8 +151,8 @@ jnode *jparse_node(jparse *p, jop op, uint32_t line, size_t mark)
         height = kid[i] ? TD_MAX(height, kid[i]->height) : height;
     }
     p->stack_n = mark;
-    if (height + 1 > HEIGHT_MAX)
-        return jparse_fail(p, line, "an expression with more than %d steps in a row", HEIGHT_MAX);
+    if (height + 1 > TD_JINJA_HEIGHT_MAX)
+        return jparse_fail(p, line, "an expression with more than %d steps in a row", TD_JINJA_HEIGHT_MAX);
     *node = (jnode){.op = (uint8_t)op, .height = (uint16_t)(height + 1), .line = line, .n = (uint32_t)n, .kid = kid,
                     .builtin = -1};
     return node;

@@ -8,7 +8,7 @@ static void check(const model_config *c)
     if (c->q_heads % c->kv_heads || c->head_dim % 2 || c->layer_count < 1 || c->layer_count > TD_MODEL_LAYERS_MAX)
         abort();
     for (int32_t i = 0; i < c->layer_count; i++)
-        if (c->layer[i].rope >= c->rope_count || c->layer[i].kv_group >= c->kv_group_count)
+        if (c->layer[i].rope >= c->rope_count || c->layer[i].window < 0)
             abort();
     for (int32_t i = 0; i < c->rope_count; i++) {
         double inv_freq[TD_MODEL_HEAD_DIM_MAX / 2];

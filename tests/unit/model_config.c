@@ -66,6 +66,15 @@ static void tiny_shapes(const model_config *c, model_family family, int32_t laye
     assert_false(c->rope_pairs || c->multimodal || c->o_bias || c->mlp_bias);
 }
 
+/* Layers whose queries see so many tokens. */
+static int32_t windowed(const model_config *c, int32_t window)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < c->layer_count; i++)
+        n += c->layer[i].window == window;
+    return n;
+}
+
 static void golden_llama(void **state)
 {
     (void)state;
@@ -77,8 +86,7 @@ static void golden_llama(void **state)
     assert_int_equal(c.rope[0].kind, ROPE_LLAMA3);
     assert_true(c.rope[0].theta == 500000 && c.rope[0].factor == 8 && c.rope[0].original_ctx == 64);
     assert_true(c.rope[0].low_freq == 1 && c.rope[0].high_freq == 4);
-    assert_int_equal(c.kv_group_count, 1);
-    assert_int_equal(c.kv_group[0].kind, MODEL_KV_FULL);
+    assert_int_equal(windowed(&c, 0), 4);
 }
 
 static void golden_mistral(void **state)
@@ -87,12 +95,8 @@ static void golden_mistral(void **state)
     model_config c = load_hf(GOLDEN "mistral/config.json");
     tiny_shapes(&c, FAMILY_MISTRAL, 4, 16);
     assert_false(c.tie_embeddings);
-    assert_int_equal(c.kv_group_count, 1);
-    assert_int_equal(c.kv_group[0].kind, MODEL_KV_WINDOW);
-    assert_int_equal(c.kv_group[0].window, 24);
-    assert_int_equal(c.kv_group[0].layer_count, 4);
     for (int i = 0; i < 4; i++)
-        assert_true(c.layer[i].window == 24 && c.layer[i].kv_index == i && c.layer[i].rope == 0);
+        assert_true(c.layer[i].window == 24 && c.layer[i].rope == 0);
 }
 
 static void golden_qwen(void **state)
@@ -121,15 +125,9 @@ static void golden_gemma3(void **state)
     assert_true(c.tie_embeddings && c.qk_norm && c.post_norms && c.norm_plus_one);
     assert_true(c.embed_scale == 8 && c.attn_scale == 0.25f);
     assert_int_equal(c.rope_count, 2);
-    assert_int_equal(c.kv_group_count, 2);
-    assert_int_equal(c.kv_group[0].kind, MODEL_KV_FULL);
-    assert_int_equal(c.kv_group[1].window, 20);
-    assert_int_equal(c.kv_group[1].layer_count, 6);
     for (int i = 0; i < 7; i++) {
         bool full = i == 5;
         assert_int_equal(c.layer[i].window, full ? 0 : 20);
-        assert_int_equal(c.layer[i].kv_group, full ? 0 : 1);
-        assert_int_equal(c.layer[i].kv_index, full ? 0 : i < 5 ? i : 5);
         assert_true(c.rope[c.layer[i].rope].theta == (full ? 1e6 : 1e4));
     }
 }
@@ -194,8 +192,8 @@ static void gemma3_multimodal(void **state)
     assert_int_equal(c.rope[0].kind, ROPE_LINEAR);
     assert_true(c.rope[0].theta == 1e6 && c.rope[0].factor == 8);
     assert_true(c.rope[1].theta == 1e4 && c.rope[1].kind == ROPE_DEFAULT);
-    assert_int_equal(c.kv_group[0].layer_count, 5);
-    assert_int_equal(c.kv_group[1].layer_count, 29);
+    assert_int_equal(windowed(&c, 0), 5);
+    assert_int_equal(windowed(&c, c.layer[0].window), 29);
 }
 
 static void embedding_scale_rounds(void **state)
@@ -221,7 +219,7 @@ static void windows_of_qwen(void **state)
     assert_int_equal(c.layer[0].window, 0);
     assert_int_equal(c.layer[1].window, 32);
     c = load_text("{\"model_type\":\"qwen2\"," SHAPES ",\"use_sliding_window\":false,\"sliding_window\":32}");
-    assert_int_equal(c.kv_group_count, 1);
+    assert_int_equal(windowed(&c, 0), c.layer_count);
     c = load_text("{\"model_type\":\"mistral\"," SHAPES ",\"sliding_window\":null}");
     assert_int_equal(c.layer[2].window, 0);
     c = load_text("{\"model_type\":\"mistral\"," SHAPES "}");
@@ -447,7 +445,7 @@ static void gguf_linear_and_window(void **state)
     model_config c = made_config(&m);
     assert_int_equal(c.kv_heads, 4);
     assert_true(c.rope[0].theta == 10000 && c.rope[0].kind == ROPE_LINEAR && c.rope[0].factor == 4);
-    assert_int_equal(c.kv_group[0].window, 128);
+    assert_int_equal(windowed(&c, 128), c.layer_count);
     assert_true(c.tie_embeddings && c.qkv_bias && !c.o_bias);
 }
 
@@ -489,7 +487,7 @@ static void gguf_gemma3(void **state)
     }
     m = made_base("gemma3", NULL); // without a window all layers are full and use the global frequencies
     c = made_config(&m);
-    assert_int_equal(c.kv_group_count, 1);
+    assert_int_equal(windowed(&c, 0), c.layer_count);
     assert_int_equal(c.layer[0].rope, 0);
     m = made_base("gemma3", "block_count"); // the one size whose scale is not that of its head dim
     made_u32(&m, "gemma3.block_count", 62);
