@@ -16,12 +16,13 @@
 #define TEXT (V(TOKENIZE) | V(DETOKENIZE) | V(RENDER))
 #define ALL ((1ull << VERB_COUNT) - 1)
 
-enum { G_GENERAL, G_MODEL, G_MEMORY, G_DEVICE, G_INPUT, G_SAMPLING, G_BENCH, G_LOAD, G_HTTP, G_LIMITS, G_PARALLEL,
+/* In the order of --help: what a verb is about comes first. */
+enum { G_INPUT, G_SAMPLING, G_BENCH, G_LOAD, G_HTTP, G_LIMITS, G_MODEL, G_MEMORY, G_DEVICE, G_PARALLEL, G_GENERAL,
        G_FOREIGN };
 
-static const char *const groups[] = {"General", "Model", "Memory and batch", "Device", "Input and output", "Sampling",
-                                     "Benchmark", "Load generator", "HTTP", "Limits of the server",
-                                     "Several ranks and machines", "Known from vLLM", NULL};
+static const char *const groups[] = {"Input and output", "Sampling", "Benchmark", "Requests to a server", "HTTP",
+                                     "Limits of the server", "Model", "Memory and batch", "Device",
+                                     "Several ranks and machines", "General", "Known from vLLM", NULL};
 
 static const flags_def defs[] = {
     /* ---- general ---- */
@@ -292,8 +293,12 @@ static const flags_def defs[] = {
 };
 
 static const flags_verb verbs[VERB_COUNT] = {
-    [VERB_SERVE] = {"serve", "MODEL", "the OpenAI-compatible HTTP server", NULL},
-    [VERB_COMPLETE] = {"complete", "MODEL", "continue one or more texts, streamed to stdout", NULL},
+    [VERB_SERVE] = {"serve", "MODEL", "the OpenAI-compatible HTTP server",
+                    "Serve MODEL over HTTP until SIGTERM or Ctrl-C, for example\n"
+                    "  tandem serve model.gguf --port 8000 --api-key-file keys.txt"},
+    [VERB_COMPLETE] = {"complete", "MODEL", "continue one or more texts, streamed to stdout",
+                       "Continue each -p TEXT, or stdin, for example\n"
+                       "  tandem complete model.gguf -p 'Once upon a time' -n 64 --temperature 0.7"},
     [VERB_CHAT] = {"chat", "[MODEL]", "talk to a model in the terminal",
                    "Talk to MODEL, or with --url to a server, in the terminal. Ctrl-C stops an answer, /exit or Ctrl-D "
                    "ends, /help lists the other commands (/reset, /retry, /system). A line that ends with \\ goes on "
@@ -310,8 +315,12 @@ static const flags_verb verbs[VERB_COUNT] = {
                             "tokens, for each batch and depth; tokens a second of all sequences together, mean and "
                             "standard deviation over the repeats."},
     [VERB_BENCH_THROUGHPUT] = {"bench throughput", "MODEL",
-                               "speed of whole requests, prompt and answer together", NULL},
-    [VERB_BENCH_SERVE] = {"bench serve", "", "load a running server and measure it", NULL},
+                               "speed of whole requests, prompt and answer together",
+                               "Rows pp512+tg128: a prompt of 512 tokens is read and 128 tokens are generated; tokens "
+                               "a second of both together and of all sequences."},
+    [VERB_BENCH_SERVE] = {"bench serve", "", "load a running server and measure it",
+                          "Send streaming requests to any OpenAI-compatible server and time each piece, for example\n"
+                          "  tandem bench serve --url http://127.0.0.1:8000 --max-concurrency 8"},
     [VERB_TOKENIZE] = {"tokenize", "MODEL", "text on stdin to token ids",
                        "Text on stdin to {\"tokens\":[…]}. --jsonl: lines {\"text\":…,\"add_special\":bool} to lines "
                        "{\"tokens\":[…]}. A GGUF with nothing but a vocabulary is enough."},
@@ -328,7 +337,8 @@ static const flags_verb verbs[VERB_COUNT] = {
                          "The text is cut into windows of --ctx tokens, side by side; BOS, where the model adds one, "
                          "takes the place of each window's first token, and the tokens of its second half are scored, "
                          "each given all before it in the window: what llama-perplexity does with -b equal to -c."},
-    [VERB_INSPECT] = {"inspect", "MODEL", "configuration, tensors, memory plan and kernels of a model", NULL},
+    [VERB_INSPECT] = {"inspect", "MODEL", "configuration, tensors, memory plan and kernels of a model",
+                      "What MODEL is and how it would run here: the plan is made with the flags given."},
     [VERB_BENCH_ROOF] = {"bench roof", "", "what this machine reads and multiplies at best", NULL},
     [VERB_BENCH_KERNELS] = {"bench kernels", "", "matrix products of every weight type against those limits", NULL},
     [VERB_VERSION] = {"version", "", "version, libraries, instruction sets", NULL},
