@@ -46,6 +46,14 @@ static bool is_healthy(CURL *easy)
            status == 200;
 }
 
+td_rc local_ended(const local *l, td_err *err)
+{
+    if (!atomic_load(&l->ended))
+        return TD_OK;
+    return td_fail_param(err, l->err.rc ? l->err.rc : TD_E_INTERNAL, l->err.param, "%s",
+                         l->err.msg[0] ? l->err.msg : "the server inside this process ended by itself");
+}
+
 static td_rc wait_loaded(local *l, td_err *err)
 {
     CURL *easy = curl_easy_init();
@@ -59,10 +67,7 @@ static td_rc wait_loaded(local *l, td_err *err)
     while (!atomic_load(&l->ended) && !is_healthy(easy))
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000}, NULL);
     curl_easy_cleanup(easy);
-    if (!atomic_load(&l->ended))
-        return TD_OK;
-    return td_fail_param(err, l->err.rc ? l->err.rc : TD_E_INTERNAL, l->err.param, "%s",
-                         l->err.msg[0] ? l->err.msg : "the engine ended while loading");
+    return local_ended(l, err);
 }
 
 static void *run(void *ctx)
@@ -127,6 +132,7 @@ td_rc local_open(const flags *f, local **out, td_err *err)
         .progress = on_progress,
         .progress_ctx = l,
         .shutdown_timeout_s = 1,
+        .health_stall_s = (double)flags_int(f, "health-stall"),
         .request_timeout_s = WEEK_S, // a long line waits its turn
         .stream_stall_s = WEEK_S,
         .no_access_log = true,

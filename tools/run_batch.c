@@ -342,7 +342,9 @@ static td_rc run(batch *b, td_err *err)
         if (rc || ((b->ended || b->stopping) && !b->under_way && !b->waiting) || interrupt_count() > 1)
             break;
         int running, left;
-        rc = retry_due(b, err);
+        rc = local_ended(b->server, err); // by itself: its engine failed
+        if (!rc)
+            rc = retry_due(b, err);
         if (!rc && (curl_multi_perform(b->multi, &running) || curl_multi_poll(b->multi, NULL, 0, POLL_MS, NULL)))
             rc = td_fail(err, TD_E_IO, "libcurl cannot wait for its sockets");
         for (CURLMsg *m; !rc && (m = curl_multi_info_read(b->multi, &left));)

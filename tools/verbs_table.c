@@ -213,7 +213,7 @@ static const flags_def defs[] = {
      .help = "No log line for these paths."},
     {"shutdown-timeout", FLAG_INT, "45", V(SERVE), "S", .max = 86400, .group = G_HTTP,
      .help = "Seconds for running requests after SIGTERM; 0: they are cut off at once."},
-    {"health-stall", FLAG_INT, "60", V(SERVE), "S", .min = 1, .max = 86400, .group = G_HTTP,
+    {"health-stall", FLAG_INT, "60", V(SERVE) | V(RUN_BATCH), "S", .min = 1, .max = 86400, .group = G_HTTP,
      .help = "Seconds without progress before /health is 503; after five times that the process ends with 70."},
 
     /* ---- several ranks ---- */

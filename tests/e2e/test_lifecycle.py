@@ -5,10 +5,12 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
+from conftest import BINARY
 
 LONG = {"prompt": "a", "max_tokens": 3000, "ignore_eos": True}
 
@@ -130,6 +132,26 @@ def test_debug_shows_what_runs(start):
         pass
     assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
     assert s.process.wait(10) == 70
+
+
+@pytest.mark.parametrize("what", ["!!fault", "!!stall 3600000"])
+def test_batch_ends_with_its_engine(tmp_path, what):
+    """run-batch on an engine that fails: what was done is kept for --resume, and the status asks for another start."""
+    tandem = os.path.join(os.path.dirname(BINARY), "tests", "unit", "fake_tandem")
+    model, lines, out = tmp_path / "fake:step_us=1000", tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    model.write_text("")
+    prompts = ["!!say good\n"] * 3 + [what + "\n"] + ["!!say late\n"] * 50
+    rows = [
+        {"custom_id": str(i), "method": "POST", "url": "/v1/completions", "body": {"prompt": p, "max_tokens": 20}}
+        for i, p in enumerate(prompts)
+    ]
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [tandem, "run-batch", model, "-i", lines, "-o", out, "--concurrency", "1", "--health-stall", "1"]
+    done = subprocess.run([str(w) for w in words], capture_output=True, timeout=60)
+    assert done.returncode == 70, done.stderr
+    kept = [json.loads(x) for x in (tmp_path / "out.jsonl.part").read_text().splitlines()]
+    good = [r for r in kept if r["response"] and r["response"]["status_code"] == 200]
+    assert len(good) == 3 and len(kept) < 10 and not out.exists()
 
 
 @pytest.mark.fake
