@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PASTE_CHARS_MAX = 1 << 20 };
+enum { PASTE_CHARS_MAX = 1 << 17 };
 #define PASTE_ON "\033[?2004h"
 #define PASTE_OFF "\033[?2004l"
 
@@ -109,32 +109,32 @@ static unsigned char break_line(EditLine *el, int c)
     return el_winsertstr(el, L"\n") ? CC_ERROR : CC_REFRESH;
 }
 
-/* The start of a paste was read as a key: all up to its end is text. */
+/* The start of a paste was read as a key: all up to its end is text. One that is too long is read to its end as well,
+ * since its rest would be taken for keys, and dropped with a beep. */
 static unsigned char paste(EditLine *el, int c)
 {
     static const wchar_t end[] = L"\033[201~";
     static const size_t end_len = sizeof end / sizeof *end - 1;
-    size_t n = 0, cap = 256;
+    size_t n = 0, cap = PASTE_CHARS_MAX + 1;
     wchar_t *text = td_alloc(cap * sizeof *text);
-    unsigned char result = CC_ERROR;
+    bool whole = true;
     (void)c;
-    while (text && n < PASTE_CHARS_MAX && el_wgetc(el, &text[n]) == 1) {
-        text[n] = text[n] == L'\r' ? L'\n' : text[n] ? text[n] : L' ';
+    while (text && el_wgetc(el, &text[n]) == 1) {
+        text[n] = text[n] == L'\r' ? L'\n' : text[n];
         n++;
         if (n >= end_len && !wmemcmp(text + n - end_len, end, end_len)) {
             text[n - end_len] = 0;
-            result = el_winsertstr(el, text) ? CC_ERROR : CC_REFRESH;
+            whole = whole && !el_winsertstr(el, text);
             break;
         }
-        if (n + 1 >= cap) {
-            wchar_t *grown = td_realloc(text, (cap *= 2) * sizeof *text);
-            if (!grown)
-                break;
-            text = grown;
+        if (n == PASTE_CHARS_MAX) {
+            wmemmove(text, text + n - end_len, end_len);
+            n = end_len;
+            whole = false;
         }
     }
     td_free(text);
-    return result;
+    return text && whole ? CC_REFRESH : CC_REFRESH_BEEP;
 }
 
 static void bind_keys(EditLine *el)

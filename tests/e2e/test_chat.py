@@ -255,6 +255,12 @@ def test_line_editing(script, terminal):
     ask(t, script, b"c\\\rd\\\re\r", "c\nd\ne")
     ask(t, script, b"\x1b[200~one\ntwo \\\r/exit\x1b[201~!\r", "one\ntwo \\\n/exit!")
     ask(t, script, b"\xff\xfe?\r", "\ufffd\ufffd?")
+    long = "0123456789\n" * 400
+    t.paste(long)
+    ask(t, script, b"!\r", long + "!")
+    t.paste("too long\r" * 16000)  # nothing of it is taken for keys
+    t.expect("\a")
+    ask(t, script, b"short\r", "short")
     t.type(b"\x04")
     assert t.wait() == 0
 

@@ -289,6 +289,24 @@ static void failed_lines_are_tried_again(void **state)
     unlink(at("err"));
 }
 
+static void results_are_synced_within_a_second(void **state)
+{
+    (void)state;
+    batch_out o;
+    assert_int_equal(batch_out_open(&o, at("out"), at("err"), false, NULL), TD_OK);
+    put(&o, false, 1, "a");
+    put(&o, true, 2, "b");
+    assert_true(o.results.dirty && o.errors.dirty);
+    assert_int_equal(batch_out_sync(&o, false, NULL), TD_OK);
+    assert_true(o.results.dirty && o.errors.dirty); // not yet due
+    o.synced_ns -= 1000000000;
+    assert_int_equal(batch_out_sync(&o, false, NULL), TD_OK);
+    assert_true(!o.results.dirty && !o.errors.dirty);
+    batch_out_close(&o, false, false, NULL);
+    unlink(at("out.part"));
+    unlink(at("err.part"));
+}
+
 static void failing_allocations(void **state)
 {
     (void)state;
@@ -324,7 +342,7 @@ int main(void)
         cmocka_unit_test(lines_of_every_kind),     cmocka_unit_test(a_line_longer_than_memory_costs_nothing),
         cmocka_unit_test(body_is_taken_as_written), cmocka_unit_test(bad_lines_keep_their_id),
         cmocka_unit_test(results_survive_a_kill),  cmocka_unit_test(failed_lines_are_tried_again),
-        cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(results_are_synced_within_a_second), cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
