@@ -3,12 +3,12 @@
 # each, the end-to-end tests, and each fuzzer for a bounded time. Ends with one line, "N passed, N failed", and fails
 # when a test did. Works without network once everything is there.
 #
-#   tools/test.sh [STAGE…]    only these: release oracles asan tsan fuzz e2e e2e-asan
+#   tools/test.sh [STAGE…]    only these: release oracles cuda asan tsan fuzz e2e e2e-asan
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 cd "$root"
 
-stages=${*:-release oracles e2e asan e2e-asan tsan fuzz}
+stages=${*:-release oracles cuda e2e asan e2e-asan tsan fuzz}
 fuzz_seconds=${FUZZ_SECONDS:-10}
 results=$root/build/results
 venv=$root/build/venv
@@ -82,6 +82,18 @@ oracles() {
     [ -s "$results/oracles.xml" ] || broken oracles
 }
 
+# Where nvcc is: every kernel for every target, the spill gate, the instructions in the PTX; on a card its products too.
+cuda() {
+    PATH=$PATH:/usr/local/cuda/bin
+    if command -v nvcc >/dev/null; then
+        build cuda -DTANDEM_TESTS=ON cuda_tests
+        unit cuda -R '^(cuda_|unit_cuda)'
+    else
+        say "no nvcc: the CUDA kernels are not compiled"
+        printf '<testsuite name="cuda" tests="1" skipped="1"/>\n' >"$results/cuda.xml"
+    fi
+}
+
 # A runner that left no results counts as one failure, never as nothing.
 broken() {
     say "$1 left no results"
@@ -124,6 +136,9 @@ for name in release asan tsan; do
 done
 if wants oracles; then
     stage oracles oracles
+fi
+if wants cuda; then
+    stage cuda cuda
 fi
 if wants e2e; then
     stage e2e e2e release

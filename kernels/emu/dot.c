@@ -59,7 +59,7 @@ static float dot_special(const emu_num *a, const emu_num *b, int n, uint32_t c)
 static int64_t scaled(int64_t sig, int32_t shift)
 {
     if (shift >= 0)
-        return sig << shift;
+        return sig * ((int64_t)1 << shift);
     if (shift <= -63)
         return 0;
     return sig < 0 ? -(-sig >> -shift) : sig >> -shift;

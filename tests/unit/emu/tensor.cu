@@ -111,7 +111,7 @@ static gpu_tensor_map tile_map(const uint16_t *x, uint32_t rows, int k, int swiz
     gpu_tensor_map map = {};
     gpu_tensor_desc d = {(void *)x, 2, 2, swizzle, {(uint32_t)k, rows, 0, 0, 0}, {(uint32_t)swizzle / 2, rows, 0, 0, 0},
                          {0, (uint64_t)k * 2, 0, 0, 0}};
-    if (emu_rt_tensor_map(&map, &d) != GPU_OK)
+    if (GPU_SYM(rt_tensor_map)(&map, &d) != GPU_OK)
         map.opaque[0] = 0;
     return map;
 }

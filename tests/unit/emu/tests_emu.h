@@ -2,9 +2,6 @@
 #ifndef TESTS_EMU_H
 #define TESTS_EMU_H
 
-#ifndef TD_EMU
-#define TD_EMU 1
-#endif
 #include "kernels/cuda/gpu_rt.h"
 
 #include <stdbool.h>

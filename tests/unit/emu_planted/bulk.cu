@@ -176,7 +176,7 @@ static gpu_tensor_map box_map(const float *x, uint32_t box_y)
 {
     gpu_tensor_map map;
     gpu_tensor_desc d = {(void *)x, 2, 4, 0, {COLS, ROWS, 0, 0, 0}, {BOX_X, box_y, 0, 0, 0}, {0, COLS * 4, 0, 0, 0}};
-    if (emu_rt_tensor_map(&map, &d) != GPU_OK)
+    if (GPU_SYM(rt_tensor_map)(&map, &d) != GPU_OK)
         map.opaque[0] = 0;
     return map;
 }

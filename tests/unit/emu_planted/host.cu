@@ -32,17 +32,17 @@ static bool run_no_event_wait(bool bug, gpu_stream s)
 {
     gpu_stream other = NULL;
     gpu_event done = NULL;
-    emu_rt_stream_create(&other);
-    emu_rt_event_create(&done);
+    GPU_SYM(rt_stream_create)(&other);
+    GPU_SYM(rt_event_create)(&done);
     int *x = (int *)planted_dev(NULL, N * 4, s), *out = (int *)planted_dev(NULL, N * 4, s);
-    emu_rt_stream_sync(s);
+    GPU_SYM(rt_stream_sync)(s);
     TD_LAUNCH(fill_late, 1, N, 0, other, x, 5);
-    emu_rt_event_record(done, other);
+    GPU_SYM(rt_event_record)(done, other);
     if (!bug)
-        emu_rt_stream_wait(s, done);
+        GPU_SYM(rt_stream_wait)(s, done);
     TD_LAUNCH(add_one, 1, N, 0, s, x, out);
     bool ok = all(out, 6, s);
-    emu_rt_device_sync();
+    GPU_SYM(rt_device_sync)();
     return ok;
 }
 
@@ -51,15 +51,15 @@ static bool run_staging_reused(bool bug, gpu_stream s)
 {
     int *x = (int *)planted_dev(NULL, N * 4, s), *y = (int *)planted_dev(NULL, N * 4, s);
     void *stage = NULL;
-    emu_rt_host_alloc(N * 4, &stage);
+    GPU_SYM(rt_host_alloc)(N * 4, &stage);
     for (int i = 0; i < N; i++)
         ((int *)stage)[i] = 1;
-    emu_rt_copy_h2d(x, stage, N * 4, s);
+    GPU_SYM(rt_copy_h2d)(x, stage, N * 4, s);
     if (!bug)
-        emu_rt_stream_sync(s);
+        GPU_SYM(rt_stream_sync)(s);
     for (int i = 0; i < N; i++)
         ((int *)stage)[i] = 2;
-    emu_rt_copy_h2d(y, stage, N * 4, s);
+    GPU_SYM(rt_copy_h2d)(y, stage, N * 4, s);
     return all(x, 1, s) && all(y, 2, s);
 }
 
@@ -68,20 +68,20 @@ static bool run_copy_too_early(bool bug, gpu_stream s)
 {
     gpu_stream other = NULL;
     gpu_event done = NULL;
-    emu_rt_stream_create(&other);
-    emu_rt_event_create(&done);
+    GPU_SYM(rt_stream_create)(&other);
+    GPU_SYM(rt_event_create)(&done);
     int *x = (int *)planted_dev(NULL, N * 4, s), *y = (int *)planted_dev(NULL, N * 4, s);
     int *out = (int *)planted_dev(NULL, N * 4, s);
     TD_LAUNCH(fill, 1, N, 0, s, x, 5);
     TD_LAUNCH(fill, 1, N, 0, s, y, 9);
-    emu_rt_stream_sync(s);
+    GPU_SYM(rt_stream_sync)(s);
     TD_LAUNCH(add_one, 1, N, 0, s, x, out);
-    emu_rt_event_record(done, s);
+    GPU_SYM(rt_event_record)(done, s);
     if (!bug)
-        emu_rt_stream_wait(other, done);
-    emu_rt_copy_d2d(x, y, N * 4, other);
+        GPU_SYM(rt_stream_wait)(other, done);
+    GPU_SYM(rt_copy_d2d)(x, y, N * 4, other);
     bool ok = all(out, 6, s);
-    emu_rt_device_sync();
+    GPU_SYM(rt_device_sync)();
     return ok;
 }
 

@@ -67,7 +67,7 @@ static bool run_host_pointer(bool bug, gpu_stream s)
 {
     static float x[THREADS];
     void *pinned = NULL;
-    emu_rt_host_alloc(sizeof x, &pinned);
+    GPU_SYM(rt_host_alloc)(sizeof x, &pinned);
     for (int i = 0; i < THREADS; i++)
         x[i] = ((float *)pinned)[i] = 1;
     float *dx = (float *)planted_dev(x, sizeof x, s), *out = (float *)planted_dev(NULL, sizeof x, s);

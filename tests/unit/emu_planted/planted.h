@@ -4,9 +4,6 @@
 #ifndef TESTS_PLANTED_H
 #define TESTS_PLANTED_H
 
-#ifndef TD_EMU
-#define TD_EMU 1
-#endif
 #include "kernels/cuda/gpu_rt.h"
 
 #include <stdbool.h>

@@ -57,7 +57,7 @@ static gpu_tensor_map ones_map(uint32_t rows, gpu_stream s)
     gpu_tensor_map map = {};
     gpu_tensor_desc d = {planted_dev(ones, sizeof ones, s), 2, 2, 128, {64, rows, 0, 0, 0}, {64, rows, 0, 0, 0},
                          {0, 128, 0, 0, 0}};
-    if (emu_rt_tensor_map(&map, &d) != GPU_OK)
+    if (GPU_SYM(rt_tensor_map)(&map, &d) != GPU_OK)
         map.opaque[0] = 0;
     return map;
 }
