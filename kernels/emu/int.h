@@ -94,7 +94,6 @@ typedef struct emu_rendezvous {
     uint32_t mask, arrived;
     const char *what, *file;
     int line;
-    void *req[EMU_WARP];
 } emu_rendezvous;
 
 typedef struct emu_copy { // cp.async: until its wait
@@ -122,6 +121,7 @@ struct emu_fiber {
     uint32_t proxy_fence;    // clock of the last fence.proxy.async, + 1; 0: none
     bool fenced;             // a __threadfence since the last release
     // waits
+    void *meet_req; // of the collective it waits in
     uint32_t bar_id;
     int32_t vote;
     emu_mbar *mbar;
@@ -206,6 +206,7 @@ struct emu_worker {
     void *sched_sp;
     emu_group *group;
     emu_fiber *free_fibers;
+    uint32_t fiber_count; // made so far
     struct emu_smem_buf *free_smem;
     uint32_t epoch;   // last one given out
     uint64_t switches, accesses; // since it was taken

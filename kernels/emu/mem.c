@@ -1,12 +1,11 @@
 /* mem.c - device and pinned memory: allocations with red zones, in one sorted table that every access is looked up in.
- * Device memory begins as NaN bytes, so that what nobody wrote does not pass for a value. */
+ * Device memory begins as NaN bytes, so that what nobody wrote does not pass for a value. Under the lock of rt.c. */
 #include "kernels/emu/int.h"
 
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/err.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +13,6 @@
 enum { ALIGN = 256, ZONE = 256 };
 static const size_t device_bytes_max = (size_t)16 << 30;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static emu_region *regions; // sorted by lo
 static size_t region_count, region_cap, device_used;
 
@@ -69,7 +67,6 @@ void *emu_mem_alloc(size_t bytes, bool device)
 #ifdef __SANITIZE_ADDRESS__ // the byte after the last is the sanitizer's
     total = ALIGN + ZONE + bytes;
 #endif
-    pthread_mutex_lock(&lock);
     uint8_t *block = device && device_used + bytes > device_bytes_max ? NULL : malloc(total);
     emu_region r = {.device = device, .block = block};
     if (block) {
@@ -88,13 +85,11 @@ void *emu_mem_alloc(size_t bytes, bool device)
             block = NULL;
         }
     }
-    pthread_mutex_unlock(&lock);
     return block ? r.lo : NULL;
 }
 
 bool emu_mem_free(void *p, bool device)
 {
-    pthread_mutex_lock(&lock);
     size_t at = index_of(p);
     bool found = at > 0 && regions[at - 1].lo == p && regions[at - 1].device == device;
     if (found) {
@@ -107,7 +102,6 @@ bool emu_mem_free(void *p, bool device)
             munmap(r.shadow, (bytes + 3) / 4 * sizeof(emu_cell));
         free(r.block);
     }
-    pthread_mutex_unlock(&lock);
     return found;
 }
 

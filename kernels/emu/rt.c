@@ -1,4 +1,5 @@
-/* rt.c - gpu_rt.h over the emulator: argument checks as the CUDA runtime makes them, and one lock around the queues. */
+/* rt.c - gpu_rt.h over the emulator: argument checks as the CUDA runtime makes them, and one lock around the queues,
+ * the work they run and the table of memory. */
 #include "kernels/emu/queue.h"
 
 #include "base/arena.h"
@@ -10,13 +11,13 @@
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int32_t last_error;
+static _Atomic int32_t last_error;
 enum { ARGS_ALIGN = 64 }; // of a tensor map
 
-static int32_t fail(int32_t e)
+static int32_t fail(int32_t e) // the first one stays
 {
-    if (!last_error)
-        last_error = e;
+    int32_t none = GPU_OK;
+    atomic_compare_exchange_strong(&last_error, &none, e);
     return e;
 }
 
@@ -56,34 +57,30 @@ const char *emu_rt_error_name(int32_t error)
 
 int32_t emu_rt_last_error(void)
 {
-    int32_t e = last_error;
-    last_error = GPU_OK;
-    return e;
+    return atomic_exchange(&last_error, GPU_OK);
 }
 
-int32_t emu_rt_malloc(size_t bytes, void **out)
+static int32_t mem_alloc(size_t bytes, bool device, void **out)
 {
-    *out = emu_mem_alloc(TD_MAX(bytes, 1), true);
+    pthread_mutex_lock(&lock);
+    *out = emu_mem_alloc(TD_MAX(bytes, 1), device);
+    pthread_mutex_unlock(&lock);
     return *out ? GPU_OK : fail(GPU_E_NOMEM);
 }
 
-int32_t emu_rt_free(void *dev)
+static int32_t mem_free(void *p, bool device) // waits for everything, as the card's runtime does
 {
     emu_rt_device_sync();
-    return !dev || emu_mem_free(dev, true) ? GPU_OK : fail(GPU_E_INVALID);
+    pthread_mutex_lock(&lock);
+    bool ok = !p || emu_mem_free(p, device);
+    pthread_mutex_unlock(&lock);
+    return ok ? GPU_OK : fail(GPU_E_INVALID);
 }
 
-int32_t emu_rt_host_alloc(size_t bytes, void **out)
-{
-    *out = emu_mem_alloc(TD_MAX(bytes, 1), false);
-    return *out ? GPU_OK : fail(GPU_E_NOMEM);
-}
-
-int32_t emu_rt_host_free(void *host)
-{
-    emu_rt_device_sync();
-    return !host || emu_mem_free(host, false) ? GPU_OK : fail(GPU_E_INVALID);
-}
+int32_t emu_rt_malloc(size_t bytes, void **out) { return mem_alloc(bytes, true, out); }
+int32_t emu_rt_free(void *dev) { return mem_free(dev, true); }
+int32_t emu_rt_host_alloc(size_t bytes, void **out) { return mem_alloc(bytes, false, out); }
+int32_t emu_rt_host_free(void *host) { return mem_free(host, false); }
 
 int32_t emu_rt_stream_create(gpu_stream *out)
 {
@@ -116,7 +113,9 @@ int32_t emu_rt_stream_destroy(gpu_stream s)
     if (!s)
         return fail(400);
     emu_rt_stream_sync(s);
+    pthread_mutex_lock(&lock);
     emu_streams[s->index] = NULL;
+    pthread_mutex_unlock(&lock);
     td_free(s);
     return GPU_OK;
 }
@@ -220,8 +219,11 @@ int32_t emu_rt_event_elapsed(gpu_event from, gpu_event to, float *ms)
 
 static bool inside(const void *p, size_t bytes, bool device)
 {
+    pthread_mutex_lock(&lock);
     const emu_region *r = emu_mem_find(p);
-    return r && r->device == device && (size_t)(r->hi - (const uint8_t *)p) >= bytes;
+    bool ok = r && r->device == device && (size_t)(r->hi - (const uint8_t *)p) >= bytes;
+    pthread_mutex_unlock(&lock);
+    return ok;
 }
 
 static int32_t copy(void *to, bool to_device, const void *from, bool from_device, size_t bytes, gpu_stream s)

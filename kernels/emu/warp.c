@@ -53,17 +53,22 @@ void emu_meet(emu_collective_fn fn, uint32_t mask, void *req, const char *what, 
     if (s->fn != fn || s->line != line || s->file != file)
         emu_fail("divergent collective", "%s here while lanes of mask 0x%08x wait in %s at %s:%d", what, mask, s->what,
                  s->file, s->line);
-    s->req[f->lane] = req;
+    f->meet_req = req;
     s->arrived |= 1u << f->lane;
     if (s->arrived != mask) {
         emu_fiber_block(EMU_AT_WARP, what, file, line);
         return;
     }
-    s->fn(s->req, mask);
+    emu_fiber **lanes = f->block->fibers + f->warp * EMU_WARP;
+    void *reqs[EMU_WARP] = {NULL};
+    for (uint32_t l = 0; l < EMU_WARP; l++)
+        if (mask >> l & 1)
+            reqs[l] = lanes[l]->meet_req;
+    fn(reqs, mask);
     s->arrived = 0;
     for (uint32_t l = 0; l < EMU_WARP; l++)
         if (mask >> l & 1 && l != f->lane)
-            f->block->fibers[f->warp * EMU_WARP + l]->state = EMU_READY;
+            lanes[l]->state = EMU_READY;
 }
 
 static void sync_lanes(void **req, uint32_t mask)
