@@ -64,7 +64,7 @@ struct td_engine {
     atomic_int step_open;      // requests of the running step that are not cancelled
     atomic_int step_cancel;    // the running step's cancel word: set when step_open reaches 0
     atomic_ullong order;       // arrivals
-    atomic_ullong step_ns;     // when the loop last advanced
+    atomic_ullong step_ns;     // when the loop last advanced, by a step or by a layer
     _Atomic(const char *) fault; // why no step can be computed any more; set once, by the engine thread
 };
 

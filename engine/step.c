@@ -197,6 +197,7 @@ void engine_step(td_engine *e)
     kern_batch *b = &e->batch.k;
     int32_t tok_count = b->tok_count, row_count = b->row_count;
     b->cancel = &e->step_cancel;
+    b->beat = &e->step_ns;
     step_open(e);
     e->dev->ops->stage_push(e->dev, &e->batch_stage, 0, e->batch.used_bytes);
     bool whole = model_forward(e->model, &e->step, b, e->kv_layers, kv_pool_geometry(e->pool)->layer_group);

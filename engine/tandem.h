@@ -55,7 +55,7 @@ TD_API void td_engine_close(td_engine *e);
 /* From now on submits fail with TD_E_UNAVAILABLE; what runs goes on. */
 TD_API void td_engine_drain(td_engine *e);
 TD_API bool td_engine_idle(td_engine *e); // nothing running, nothing waiting
-/* Nanoseconds since the step loop last advanced while there was work; 0 when idle. */
+/* Nanoseconds since the step loop last advanced, by a step or a layer, while there was work; 0 when idle. */
 TD_API uint64_t td_engine_stall_ns(td_engine *e);
 /* Why the engine will never step again (its device is lost), or NULL. Its requests end and new ones fail with
  * TD_E_FAULT; only another process helps. */

@@ -11,10 +11,12 @@
 
 #include <stdint.h>
 #ifdef __cplusplus
-typedef int kern_cancel_word; // device code never looks at it
+typedef int kern_cancel_word; // device code never looks at them
+typedef unsigned long long kern_beat_word;
 #else
 #include <stdatomic.h>
 typedef atomic_int kern_cancel_word;
+typedef atomic_ullong kern_beat_word;
 #endif
 
 typedef struct kern_batch_group { // one KV group: layers of one kind that share a page table
@@ -39,6 +41,7 @@ typedef struct kern_batch {
     int32_t group_count;
     kern_batch_group group[TD_KV_GROUPS_MAX];
     const kern_cancel_word *cancel; // looked at between layers: nonzero abandons the step. NULL = never
+    kern_beat_word *beat;    // gets the time between layers: a long step is no stalled one. NULL = no
 } kern_batch;
 
 #endif

@@ -1,6 +1,7 @@
 #include "model/block.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 
 /* Sets the token count of an activation for this step. */
 static kern_act *act_use(kern_act *a, int32_t tok_count)
@@ -144,9 +145,11 @@ void block_end(const model *m, model_step *st, const kern_batch *b)
     m->dev->ops->norm(m->dev, &a);
 }
 
-bool block_cancelled(const kern_batch *b)
+bool block_go_on(const kern_batch *b)
 {
-    return b->cancel && atomic_load_explicit(b->cancel, memory_order_relaxed) != 0;
+    if (b->beat)
+        atomic_store_explicit(b->beat, td_now_ns(), memory_order_relaxed);
+    return !b->cancel || atomic_load_explicit(b->cancel, memory_order_relaxed) == 0;
 }
 
 void model_logits(const model *m, model_step *st, int32_t first, int32_t count, float *logits)

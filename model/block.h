@@ -37,8 +37,8 @@ void block_add(const model *m, model_step *st, const kern_act *act, const kern_w
 void block_put(const model *m, model_step *st, const kern_act *act, const kern_weight *w, const float *bias);
 /* Last norm of the rows that sample, into st->out. */
 void block_end(const model *m, model_step *st, const kern_batch *b);
-/* Whether the batch was cancelled; asked between layers. */
-bool block_cancelled(const kern_batch *b);
+/* Between layers: says that the step advances. false: it was cancelled. */
+bool block_go_on(const kern_batch *b);
 
 bool llama_forward(const model *m, model_step *st, const kern_batch *b, const kern_kv_layer *kv, const int32_t *group);
 bool gemma_forward(const model *m, model_step *st, const kern_batch *b, const kern_kv_layer *kv, const int32_t *group);

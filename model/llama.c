@@ -7,7 +7,7 @@ bool llama_forward(const model *m, model_step *st, const kern_batch *b, const ke
     block_begin(m, st, b);
     for (int32_t l = 0; l < m->config.layer_count; l++) {
         const layer_weights *w = &m->weights.layers[l];
-        if (block_cancelled(b))
+        if (!block_go_on(b))
             return false;
         block_norm(m, st, b->tok_count, NULL, NULL, w->attn_norm, (const kern_weight *[]){&w->q, &w->k, &w->v}, 3);
         block_attention(m, st, b, &kv[l], group[l], l);
