@@ -54,7 +54,7 @@ static td_rc base_url(const char *url, td_buf *out, td_err *err)
 
 td_rc remote_init(remote *r, const flags *f, td_err *err)
 {
-    *r = (remote){.headers = NULL};
+    *r = (remote){.ca_certs = flags_str(f, "ssl-ca-certs")};
     td_buf key = TD_BUF_INIT;
     td_rc rc = base_url(flags_given(f, "url") ? flags_str(f, "url") : "http://127.0.0.1:8000", &r->url, err);
     if (!rc)
@@ -87,9 +87,18 @@ td_rc remote_request(const remote *r, const char *path, CURL **out, td_err *err)
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    if (r->ca_certs)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, r->ca_certs);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     *out = easy;
     return TD_OK;
+}
+
+td_rc remote_unreached(const remote *r, CURLcode code, td_err *err)
+{
+    bool tls = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+    return td_fail(err, TD_E_IO, "%s: %s; %s", td_buf_cstr(&r->url), curl_easy_strerror(code),
+                   tls ? "--ssl-ca-certs FILE says whose certificates to trust" : "is a server there?");
 }
 
 td_rc remote_refused(const remote *r, long status, const char *body, size_t len, td_err *err)
@@ -141,7 +150,7 @@ td_rc remote_find_model(const remote *r, td_buf *model, td_err *err)
     CURLcode code = curl_easy_perform(easy);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     if (code)
-        rc = td_fail(err, TD_E_IO, "%s: %s; is a server there?", td_buf_cstr(&r->url), curl_easy_strerror(code));
+        rc = remote_unreached(r, code, err);
     else if (status != 200)
         rc = remote_refused(r, status, td_buf_cstr(&answer), answer.len, err);
     else

@@ -12,6 +12,7 @@
 typedef struct remote {
     td_buf url;                 // without a slash or /v1 at its end
     struct curl_slist *headers; // content type, and the key where there is one
+    const char *ca_certs;       // file, borrowed; NULL: the system's
 } remote;
 
 /* TD_E_USAGE when --url is no http or https address. */
@@ -21,6 +22,8 @@ void remote_free(remote *r);
 td_rc remote_request(const remote *r, const char *path, CURL **out, td_err *err);
 /* Name of the server's first model. */
 td_rc remote_find_model(const remote *r, td_buf *model, td_err *err);
+/* Why there is no answer, as *err. */
+td_rc remote_unreached(const remote *r, CURLcode code, td_err *err);
 /* What an answer other than 200 says, as *err: the API's message, or the status alone. */
 td_rc remote_refused(const remote *r, long status, const char *body, size_t len, td_err *err);
 

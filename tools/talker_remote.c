@@ -1,6 +1,7 @@
 /* A server answers: any that speaks the OpenAI API, streaming. Only what was asked for on the command line is sent, so
  * that the server's own defaults hold. */
 #include "base/arena.h"
+#include "base/log.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
 #include "tools/remote.h"
@@ -22,6 +23,7 @@ typedef struct turn { // one answer as it comes
     CURL *easy;
     events stream;
     td_buf *said;
+    bool finished;   // the server gave a reason for the end
     td_err err;      // what went wrong inside a callback
 } turn;
 
@@ -111,7 +113,9 @@ static void on_data(void *ctx, const char *text, size_t len)
     if (error)
         td_fail(&t->err, TD_E_IO, "the server broke off: %.250s",
                 td_json_str(error) ? td_json_str(error) : td_json_get_str(error, "message", "no reason given"));
-    say(t, cJSON_GetArrayItem(td_json_get(j, "choices"), 0), "delta");
+    const td_json *choice = cJSON_GetArrayItem(td_json_get(j, "choices"), 0);
+    t->finished |= td_json_get(choice, "finish_reason") != NULL;
+    say(t, choice, "delta");
     td_json_free(j);
 }
 
@@ -144,15 +148,19 @@ static td_rc judge(remote_state *r, turn *t, CURLcode code, td_err *err)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (t->err.rc)
         return td_fail(err, t->err.rc, "%s", t->err.msg);
+    if (code && t->said->len)
+        return td_fail(err, TD_E_IO, "%s: %s; the answer is not complete", td_buf_cstr(&r->server.url),
+                       curl_easy_strerror(code));
     if (code)
-        return td_fail(err, TD_E_IO, "%s: %s%s", td_buf_cstr(&r->server.url), curl_easy_strerror(code),
-                       t->said->len ? "; the answer is not complete" : "; is a server there?");
+        return remote_unreached(&r->server, code, err);
     if (status != 200)
         return remote_refused(&r->server, status, td_buf_cstr(other), other->len, err);
     td_json *j = NULL;
     if (other->len && !t->said->len && !td_json_parse(other->data, other->len, &td_json_request_limits, &j, NULL))
         say(t, cJSON_GetArrayItem(td_json_get(j, "choices"), 0), "message");
     bool answered = t->stream.done || t->said->len;
+    if (t->said->len && !j && !t->stream.done && !t->finished)
+        td_warn("%s ended without a word of why; the answer may not be complete", td_buf_cstr(&r->server.url));
     td_json_free(j);
     if (t->err.rc)
         return td_fail(err, t->err.rc, "%s", t->err.msg);

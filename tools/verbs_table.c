@@ -201,8 +201,9 @@ static const flags_def defs[] = {
      .help = "Keys, one a line; read again on SIGHUP."},
     {"ssl-certfile", FLAG_STR, NULL, V(SERVE), "FILE", .group = G_HTTP, .help = "Certificate chain: serve HTTPS."},
     {"ssl-keyfile", FLAG_STR, NULL, V(SERVE), "FILE", .group = G_HTTP, .help = "Its private key."},
-    {"ssl-ca-certs", FLAG_STR, NULL, V(SERVE), "FILE", .group = G_HTTP,
-     .help = "Ask clients for certificates of these authorities."},
+    {"ssl-ca-certs", FLAG_STR, NULL, V(SERVE) | V(BENCH_SERVE) | V(CHAT), "FILE", .group = G_HTTP,
+     .help = "`serve`: ask clients for certificates of these authorities. With --url: trust these instead of the "
+             "system's."},
     {"enable-ssl-refresh", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Read changed certificates again."},
     {"render-open", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP, .help = "Render paths need no key."},
     {"enable-debug", FLAG_BOOL, NULL, V(SERVE), .group = G_HTTP,

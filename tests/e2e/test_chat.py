@@ -15,6 +15,7 @@ import pytest
 
 from conftest import BINARY, MODEL, REAL
 from terminal import Terminal
+from test_access import make_cert
 
 pytestmark = pytest.mark.skipif(not os.access(BINARY, os.X_OK), reason="needs the binary")
 ENV = {k: v for k, v in os.environ.items() if not k.startswith(("TANDEM_", "LC_", "LANG"))}
@@ -197,6 +198,26 @@ def test_our_own_server(start):
     assert status == 1 and "--api-key" in err
     status, out, err = chat("--url", url, "--api-key", "k", "--model", "other", "-p", "x")
     assert status == 1 and "other" in err and "404" in err
+
+
+def test_a_server_behind_tls(start, tmp_path):
+    mine, key = make_cert(tmp_path, "mine")
+    other, _ = make_cert(tmp_path, "other")
+    url = start("--ssl-certfile", mine, "--ssl-keyfile", key, tls=True).url
+    status, out, err = chat("--url", url, "--ssl-ca-certs", mine, "-p", "hi", "-n", "3")
+    assert status == 0 and out.strip(), err
+    for words in ([], ["--ssl-ca-certs", other], ["--ssl-ca-certs", "/nonexistent"]):
+        status, out, err = chat("--url", url, "-p", "hi", *words)
+        assert (status, out) == (1, "") and "--ssl-ca-certs" in err, err
+
+
+def test_a_stream_that_is_cut(script):
+    script.say = lambda _: [delta("half "), delta("a word")]
+    status, out, err = chat("--url", script.url, "-p", "x")
+    assert (status, out) == (0, "half a word\n") and "may not be complete" in err
+    script.say = lambda _: [delta("all", finish_reason="stop")]
+    status, out, err = chat("--url", script.url, "-p", "x")
+    assert (status, out, err) == (0, "all\n", "")
 
 
 # ---------------------------------------------------------------- on a terminal
