@@ -103,6 +103,17 @@ def test_a_stalled_engine_ends_the_process(start):
 
 
 @pytest.mark.fake
+def test_a_stopped_process_is_no_stalled_engine(start):
+    s = start("--health-stall", "1")
+    c = stream(s, {"max_tokens": 1500})
+    s.signal(signal.SIGSTOP)
+    time.sleep(6)  # longer than the watchdog waits
+    s.signal(signal.SIGCONT)
+    c._until(b"data: [DONE]")
+    assert s.raw().get("/live").status == 200
+
+
+@pytest.mark.fake
 def test_a_lost_device_ends_the_process(start):
     s = start()
     c = stream(s)
