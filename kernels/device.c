@@ -26,19 +26,21 @@ static td_rc open_cuda(kern_dev **out, td_err *err)
     return cuda_dev_open(out, err);
 #else
     (void)out;
-    return td_fail_param(err, TD_E_DEVICE, "device", "this tandem was built without CUDA; it has: auto cpu");
+    return td_fail_param(err, TD_E_DEVICE, "device", "this tandem was built without CUDA; it has: auto cpu emu");
 #endif
 }
 
 td_rc kern_dev_open(const kern_dev_opts *o, kern_dev **out, td_err *err)
 {
     const char *device = o->device ? o->device : "auto", *isa = o->cpu_isa ? o->cpu_isa : "auto";
+    if (strcmp(device, "emu") == 0)
+        return emu_dev_open(out, err);
     if (strcmp(device, "cuda") == 0)
         return open_cuda(out, err);
     if (strcmp(device, "auto") == 0 && open_cuda(out, NULL) == TD_OK)
         return TD_OK;
     if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
-        return td_fail_param(err, TD_E_DEVICE, "device", "no device '%s'; there are: auto cpu cuda", device);
+        return td_fail_param(err, TD_E_DEVICE, "device", "no device '%s'; there are: auto cpu cuda emu", device);
     if (!is_v3())
         return td_fail(err, TD_E_DEVICE, "this CPU lacks AVX2, FMA, F16C or BMI2; x86-64-v3 is needed");
     if (o->threads < 0 || o->threads > TD_THREADS_MAX)

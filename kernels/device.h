@@ -9,7 +9,7 @@
 #include "kernels/kernels.h"
 
 typedef struct kern_dev_opts {
-    const char *device;   // "auto" (a GPU where there is one), "cpu", "cuda"
+    const char *device;   // "auto" (a GPU where there is one), "cpu", "cuda", "emu" (CUDA kernels in an emulator)
     const char *cpu_isa;  // "auto", or a lower level: "ref", "avx2", "avx512", "avx512vnni"
     int32_t threads;      // 0: as many as physical cores, affinity and cgroup quota leave
 } kern_dev_opts;

@@ -73,8 +73,9 @@ static const flags_def defs[] = {
      .help = "Do not reuse the cache of equal prompt beginnings."},
 
     /* ---- device ---- */
-    {"device", FLAG_ENUM, "auto", ENGINE | V(BENCH_ROOF) | V(BENCH_KERNELS), .choices = "auto|cpu|cuda",
-     .group = G_DEVICE, .help = "Where to compute; auto: a GPU where there is one."},
+    {"device", FLAG_ENUM, "auto", ENGINE | V(BENCH_ROOF) | V(BENCH_KERNELS), .choices = "auto|cpu|cuda|emu",
+     .group = G_DEVICE, .help = "Where to compute; auto: a GPU where there is one. emu runs the CUDA kernels in an "
+                                "emulator: for tests, very slow."},
     {"cpu-isa", FLAG_ENUM, "auto", ENGINE | V(BENCH_ROOF) | V(BENCH_KERNELS), .arg = "LEVEL",
      .choices = "auto|ref|avx2|avx512|avx512vnni", .group = G_DEVICE,
      .help = "A lower instruction set than the machine has; the answers are the same."},

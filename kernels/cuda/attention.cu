@@ -79,12 +79,15 @@ static __device__ __forceinline__ void score_tile(const uint8_t *q_tile, const u
 {
     typedef attn_shape<D, WARPS> S;
     int32_t lane = (int32_t)threadIdx.x % 32, warp = (int32_t)threadIdx.x / 32;
+#pragma unroll
     for (int j = 0; j < KEY_TILES; j++)
+#pragma unroll
         for (int i = 0; i < 4; i++)
             s[j][i] = 0.0f;
     for (int d16 = 0; d16 < D / 16; d16++) {
         uint32_t q[4], k[4];
         td_ldmatrix_x4(q, q_tile + (16 * warp + lane % 16) * S::PITCH + 32 * d16 + 16 * (lane / 16));
+#pragma unroll
         for (int j = 0; j < KEY_TILES; j += 2) { // 16 keys: matrices (keys 0-7, 8-15) of both halves of d
             td_ldmatrix_x4(k, k_tile + (8 * j + lane % 8 + 8 * (lane / 16)) * S::PITCH + 32 * d16 +
                                   16 * (lane / 8 % 2));
@@ -99,7 +102,9 @@ static __device__ __forceinline__ float mask_row(const attn_call &a, const attn_
                                                  float s[KEY_TILES][4])
 {
     float m = -__builtin_inff();
+#pragma unroll
     for (int j = 0; j < KEY_TILES; j++)
+#pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; i++) {
             int32_t key = key0 + 8 * j + 2 * ((int32_t)threadIdx.x % 4) + i % 2;
             bool seen = key <= l.pos && key >= l.first;
@@ -117,11 +122,14 @@ template <int D> struct attn_state { // of two rows: lane/4 and lane/4 + 8
 
 template <int D> static __device__ __forceinline__ void forget(attn_state<D> &st)
 {
+#pragma unroll
     for (int h = 0; h < 2; h++) {
         st.m[h] = -__builtin_inff();
         st.l[h] = 0.0f;
     }
+#pragma unroll
     for (int n = 0; n < D / 8; n++)
+#pragma unroll
         for (int i = 0; i < 4; i++)
             st.o[n][i] = 0.0f;
 }
@@ -138,22 +146,28 @@ static __device__ __forceinline__ void weigh_tile(const uint8_t *v_tile, float s
 {
     typedef attn_shape<D, WARPS> S;
     int32_t lane = (int32_t)threadIdx.x % 32;
+#pragma unroll
     for (int h = 0; h < 2; h++) {
         float m = fmaxf(st.m[h], max[h]), scale = attn_exp(st.m[h], m), sum = 0.0f;
+#pragma unroll
         for (int j = 0; j < KEY_TILES; j++)
+#pragma unroll
             for (int i = 2 * h; i < 2 * h + 2; i++)
                 sum += s[j][i] = attn_exp(s[j][i], m);
         st.l[h] = fmaf(st.l[h], scale, sum);
         st.m[h] = m;
+#pragma unroll
         for (int n = 0; n < D / 8; n++) {
             st.o[n][2 * h] *= scale;
             st.o[n][2 * h + 1] *= scale;
         }
     }
+#pragma unroll
     for (int k16 = 0; k16 < KEY_TILES / 2; k16++) {
         const float *lo = s[2 * k16], *hi = s[2 * k16 + 1];
         uint32_t p[4] = {pack_bf16(lo[0], lo[1]), pack_bf16(lo[2], lo[3]), pack_bf16(hi[0], hi[1]),
                          pack_bf16(hi[2], hi[3])};
+#pragma unroll
         for (int n = 0; n < D / 8; n += 2) { // 16 dims: matrices (keys 0-7, 8-15) of both halves
             uint32_t v[4];
             td_ldmatrix_x4_trans(v, v_tile + (16 * k16 + lane % 16) * S::PITCH + 16 * n + 16 * (lane / 16));
@@ -170,6 +184,7 @@ typedef struct attn_running { // of two rows, over the chunks so far; O lies in 
 template <int D>
 static __device__ void merge_chunk(const attn_call &a, const attn_lane row[2], attn_state<D> &st, attn_running &all)
 {
+#pragma unroll
     for (int h = 0; h < 2; h++) {
         float l = st.l[h] + __shfl_xor_sync(0xffffffffu, st.l[h], 1);
         l += __shfl_xor_sync(0xffffffffu, l, 2);
@@ -179,7 +194,9 @@ static __device__ void merge_chunk(const attn_call &a, const attn_lane row[2], a
             continue;
         float *out = a.out + ((size_t)row[h].tok * (size_t)a.q_heads + (size_t)row[h].head) * (size_t)D;
         bool begun = all.m[h] != -__builtin_inff();
+#pragma unroll
         for (int n = 0; n < D / 8; n++)
+#pragma unroll
             for (int i = 0; i < 2; i++) {
                 float *o = out + 8 * n + 2 * ((int32_t)threadIdx.x % 4) + i;
                 float now = st.o[n][2 * h + i] * fresh;
@@ -194,6 +211,7 @@ static __device__ void merge_chunk(const attn_call &a, const attn_lane row[2], a
 template <int D>
 static __device__ __forceinline__ void finish_rows(const attn_call &a, const attn_lane row[2], const attn_running &all)
 {
+#pragma unroll
     for (int h = 0; h < 2; h++) {
         if (row[h].tok < 0)
             continue;
@@ -201,7 +219,9 @@ static __device__ __forceinline__ void finish_rows(const attn_call &a, const att
         bool begun = all.m[h] != -__builtin_inff();
         float inv = 1.0f / all.l[h];
         float *out = a.out + ((size_t)row[h].tok * (size_t)a.q_heads + (size_t)row[h].head) * (size_t)D;
+#pragma unroll
         for (int n = 0; n < D / 8; n++)
+#pragma unroll
             for (int i = 0; i < 2; i++) {
                 float *o = out + 8 * n + 2 * ((int32_t)threadIdx.x % 4) + i;
                 *o = (begun ? *o : 0.0f) * inv;
@@ -242,6 +262,7 @@ static __global__ void __launch_bounds__(32 * WARPS) attention_bf16_kernel(attn_
         const uint8_t *k_tile = stages + ((t - from) & 1) * 2 * S::TILE_BYTES;
         float s[KEY_TILES][4], max[2];
         score_tile<D, WARPS>(q_tile, k_tile, s);
+#pragma unroll
         for (int h = 0; h < 2; h++)
             max[h] = mask_row(a, row[h], t * ATTN_TILE, h, s);
         weigh_tile<D, WARPS>(k_tile + S::TILE_BYTES, s, max, st);

@@ -30,6 +30,7 @@ static __device__ __forceinline__ void forget(plain_state *st)
 {
     st->m = -__builtin_inff();
     st->l = 0.0f;
+#pragma unroll
     for (int i = 0; i < PER_THREAD; i++)
         st->o[i] = 0.0f;
 }
@@ -72,6 +73,7 @@ static __device__ void tile(const attn_call &a, float max, plain_state *st, plai
     __syncthreads();
     st->l = fmaf(st->l, scale, s->sum[0] + s->sum[1]);
     st->m = m;
+#pragma unroll
     for (int n = 0; n < PER_THREAD; n++) {
         int32_t d = i + n * THREADS;
         if (d >= a.D)
@@ -91,6 +93,7 @@ static __device__ __forceinline__ void merge(plain_state *all, const plain_state
         return;
     float m = fmaxf(all->m, st->m), old = attn_exp(all->m, m), fresh = attn_exp(st->m, m);
     all->l = fmaf(all->l, old, st->l * fresh);
+#pragma unroll
     for (int i = 0; i < PER_THREAD; i++)
         all->o[i] = fmaf(all->o[i], old, st->o[i] * fresh);
     all->m = m;
@@ -119,6 +122,7 @@ static __global__ void __launch_bounds__(THREADS) attention_plain_kernel(attn_ca
         }
     }
     float inv = 1.0f / all.l;
+#pragma unroll
     for (int n = 0; n < PER_THREAD; n++) {
         int32_t d = (int32_t)threadIdx.x + n * THREADS;
         if (d < a.D)

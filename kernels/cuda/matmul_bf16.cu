@@ -30,7 +30,9 @@ static __device__ __forceinline__ void copy_rows(uint8_t *tile, int32_t count, c
 
 template <int TILES> static __device__ __forceinline__ void zero(float acc[TILES][4])
 {
+#pragma unroll
     for (int j = 0; j < TILES; j++)
+#pragma unroll
         for (int i = 0; i < 4; i++)
             acc[j][i] = 0.0f;
 }
@@ -60,25 +62,33 @@ template <int TILES> static __global__ void __launch_bounds__(THREADS) matmul_bf
         if (at < 0)
             continue;
         uint8_t *w_tile = smem + at % STAGES * STAGE_BYTES, *x_tile = w_tile + N_TILE * ROW_BYTES;
+#pragma unroll
         for (int32_t k32 = 0; k32 < 2; k32++) {
             uint32_t b[TILES][4];
+#pragma unroll
             for (int j = 0; j < TILES; j++)
                 td_ldmatrix_x4(b[j], piece(x_tile, 8 * j + lane % 8, 4 * k32 + lane / 8));
+#pragma unroll
             for (int32_t k16 = 0; k16 < 2; k16++) {
                 uint32_t a[4];
                 td_ldmatrix_x4(a, piece(w_tile, 16 * warp + lane % 16, 4 * k32 + 2 * k16 + lane / 16));
                 if (at * K_TILE + 32 * k32 + 16 * k16 == half) { // the second chunk begins
+#pragma unroll
                     for (int j = 0; j < TILES; j++)
+#pragma unroll
                         for (int i = 0; i < 4; i++)
                             sum[j][i] = acc[j][i];
                     zero<TILES>(acc);
                 }
+#pragma unroll
                 for (int j = 0; j < TILES; j++)
                     td_mma_bf16_16816(acc[j], a, b[j] + 2 * k16);
             }
         }
     }
+#pragma unroll
     for (int j = 0; j < TILES; j++)
+#pragma unroll
         for (int i = 0; i < 4; i++) {
             int32_t n = n0 + 16 * warp + lane / 4 + 8 * (i / 2), t = t0 + 8 * j + 2 * (lane % 4) + i % 2;
             if (n < p.rows && t < p.tok_count)

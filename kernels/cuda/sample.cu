@@ -245,7 +245,7 @@ static __device__ void answer_bad(kern_sample_out *out)
     }
 }
 
-static __global__ void __launch_bounds__(SELECT_THREADS) sample_kernel(gpu_sample_args a)
+static __global__ void __launch_bounds__(SELECT_THREADS, 1) sample_kernel(gpu_sample_args a)
 {
     TD_SMEM(sample_shared, s);
     kern_sample_row r = a.rows[blockIdx.x];

@@ -63,7 +63,7 @@ unsigned emu_float_begin(void)
 {
 #if defined(__x86_64__)
     unsigned before = _mm_getcsr();
-    _mm_setcsr(0x1f80);
+    _mm_setcsr(0x9fc0);
     return before;
 #else
     return 0;

@@ -7,7 +7,8 @@
 void emu_smem_open(emu_block *b, size_t bytes); // NaN bytes
 void emu_smem_close(emu_block *b);
 
-/* CUDA keeps denormals and rounds to nearest; the engine's threads flush. Returns what emu_float_end puts back. */
+/* Kernels are compiled with -ftz=true: float denormals are zero, as on the engine's threads, and rounding is to nearest.
+ * Returns what emu_float_end puts back. */
 unsigned emu_float_begin(void);
 void emu_float_end(unsigned before);
 

@@ -75,6 +75,107 @@ static void run(int type)
     }
 }
 
+/* ---- on a device ---- */
+
+/* The world's keys and values in a cache of the device, NaN where nothing is stored. */
+static kern_kv_layer cache_dev(const attn_world *w)
+{
+    const attn_shape *s = &w->shape;
+    kern_kv_layer kv = w->layer;
+    kv.block_stride = ck.dev->ops->kv_layer_bytes(s->type, s->kv_heads, s->head_dim, s->block_tok);
+    size_t bytes = kv.block_stride * (size_t)w->block_count;
+    void *nan = ck_alloc(bytes, 64);
+    memset(nan, 0xff, bytes);
+    kv.base = ck_put(nan, bytes);
+    for (int32_t r = 0; r < w->row_count; r++) {
+        int32_t ctx = w->rows[r].ctx, *slot = ck_alloc((size_t)ctx * 4, 4);
+        for (int32_t i = 0; i < ctx; i++)
+            slot[i] = w->page[r * w->page_max + i / s->block_tok] * s->block_tok + i % s->block_tok;
+        int32_t width = 2 * s->kv_heads * s->head_dim;
+        kern_batch b = {.tok_count = ctx, .row_count = 1, .group_count = 1};
+        b.group[0].kv_slot = ck_put(slot, (size_t)ctx * 4);
+        kern_kv_store_args a = {.batch = &b, .kv = &kv, .qkv_stride = width,
+                                .qkv = ck_put(w->kv[r], (size_t)ctx * (size_t)width * 4)};
+        ck.dev->ops->kv_store(ck.dev, &a);
+    }
+    return kv;
+}
+
+static const float *attend_dev(const attn_world *w, const kern_kv_layer *kv, const kern_batch *host, const float *q)
+{
+    size_t toks = (size_t)host->tok_count, rows = (size_t)host->row_count;
+    size_t bytes = toks * (size_t)(w->shape.q_heads * w->shape.head_dim) * 4;
+    kern_batch b = *host;
+    b.pos = ck_put(host->pos, toks * 4);
+    b.row = ck_put(host->row, toks * 4);
+    b.row_tok0 = ck_put(host->row_tok0, (rows + 1) * 4);
+    b.row_ctx = ck_put(host->row_ctx, rows * 4);
+    b.group[0].page = ck_put(host->group[0].page, rows * (size_t)w->page_max * 4);
+    kern_attn_args a = w->args;
+    a.batch = &b;
+    a.kv = kv;
+    a.q = ck_put(q, bytes);
+    a.out = ck_room(bytes);
+    ck.dev->ops->attention(ck.dev, &a);
+    return ck_get(a.out, bytes);
+}
+
+/* Token t as a batch of its own. */
+static void check_alone(const attn_world *w, const kern_kv_layer *kv, const float *all, int32_t t)
+{
+    int32_t r = w->row[t], zero = 0, tok0[2] = {0, 1}, ctx = w->pos[t] + 1, width = w->shape.q_heads * w->shape.head_dim;
+    kern_batch b = w->batch;
+    b.tok_count = b.row_count = 1;
+    b.pos = &w->pos[t];
+    b.row = &zero;
+    b.row_tok0 = tok0;
+    b.row_ctx = &ctx;
+    b.group[0].page = w->page + (size_t)r * (size_t)w->page_max;
+    const float *one = attend_dev(w, kv, &b, w->q + (size_t)t * (size_t)width);
+    ck_same_floats("a token alone", all + (size_t)t * (size_t)width, one, (size_t)width);
+}
+
+static void run_dev(int type)
+{
+    for (int round = 0; round < 10; round++) {
+        static const int32_t dims[] = {64, 64, 128, 96, 80, 40, 256};
+        attn_shape s = random_shape(type);
+        s.head_dim = dims[ck_rand_int(0, (int)TD_COUNT(dims) - 1)];
+        s.window = ck_one_in(2) ? 0 : ck_rand_int(1, ck_one_in(2) ? 40 : 1200);
+        s.scale = 1.0f / sqrtf((float)s.head_dim);
+        attn_row rows[4];
+        int count = ck_rand_int(1, 4);
+        for (int i = 0; i < count; i++) {
+            int32_t toks = ck_one_in(3) ? ck_rand_int(2, 40) : ck_rand_int(0, 1);
+            rows[i] = (attn_row){toks, TD_MAX(toks + ck_rand_int(0, 150), 1)};
+        }
+        if (ck_one_in(4))
+            rows[0] = (attn_row){1, ck_rand_int(1000, 2200)};
+        attn_world w;
+        int32_t window = s.window;
+        s.window = 0; // every context is stored whole first
+        uint64_t seed = ck_rand();
+        world_open(&w, &s, rows, count, ck.ref, seed);
+        kern_kv_layer kv = cache_dev(&w);
+        s.window = window;
+        world_open(&w, &s, rows, count, ck.ref, seed);
+        size_t n = (size_t)w.batch.tok_count * (size_t)(s.q_heads * s.head_dim);
+        for (size_t i = 0; i < n; i++)
+            w.q[i] = kern_bf16_to_f32(kern_f32_to_bf16(w.q[i]));
+        world_run(&w, ck.ref);
+        if (n) {
+            const float *got = attend_dev(&w, &kv, &w.batch, w.q);
+            bool rounds = type == KV_BF16; // the tensor cores' kernel rounds weights
+            if (!ck_near_floats("out", w.out, got, n, rounds ? 0.01f : 1e-4f, rounds ? 0.02f : 1e-5f))
+                printf("    D %d, heads %d/%d, block %d, window %d, softcap %g\n", s.head_dim, s.q_heads, s.kv_heads,
+                       s.block_tok, s.window, (double)s.softcap);
+            for (int i = 0; i < 2; i++)
+                check_alone(&w, &kv, got, ck_rand_int(0, w.batch.tok_count - 1));
+        }
+        ck_release();
+    }
+}
+
 static void bench_one(int type, int32_t q_heads, int32_t kv_heads, int32_t D, int32_t toks, int32_t ctx)
 {
     attn_shape s = {.q_heads = q_heads, .kv_heads = kv_heads, .head_dim = D, .block_tok = 16,
@@ -111,7 +212,7 @@ static void bench(int type)
 }
 
 const ck_test ck_attention_tests[] = {
-    {"attention.float32", run, bench, KV_F32},   {"attention.float16", run, bench, KV_F16},
-    {"attention.bfloat16", run, bench, KV_BF16}, {"attention.q8_0", run, bench, KV_Q8_0},
+    {"attention.float32", run, bench, KV_F32, run_dev},   {"attention.float16", run, bench, KV_F16, run_dev},
+    {"attention.bfloat16", run, bench, KV_BF16, run_dev}, {"attention.q8_0", run, bench, KV_Q8_0},
     {NULL, NULL, NULL, 0},
 };

@@ -3,6 +3,8 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "kernels/device.h"
+#include "kernels/emu/emu.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -18,9 +20,11 @@
 ck_state ck;
 
 static const char *const level_names[CPU_LEVELS_MAX] = {"ref", "avx2", "avx512", "avx512vnni"};
+static const char *const device_names[] = {"emu", "cuda"};
 static const ck_test *const families[] = {
     ck_quant_tests, ck_embed_tests,    ck_matmul_tests,    ck_exp_tests,    ck_norm_tests,
     ck_rope_tests,  ck_kv_store_tests, ck_attention_tests, ck_sample_tests,
+    ck_dev_matmul_tests,
 };
 
 static uint64_t seed = 1, rng;
@@ -101,8 +105,46 @@ static bool block_intact(const struct block *b)
     return true;
 }
 
+/* ---- device memory ---- */
+static struct piece {
+    void *dev;
+    size_t bytes;
+} pieces[BLOCKS_MAX];
+static int piece_count;
+
+void *ck_room(size_t bytes)
+{
+    td_assert(piece_count < BLOCKS_MAX);
+    void *p = ck.dev->ops->alloc(ck.dev, bytes);
+    td_assert(p);
+    pieces[piece_count++] = (struct piece){p, bytes};
+    return p;
+}
+
+void *ck_put(const void *src, size_t bytes)
+{
+    if (!src)
+        return NULL;
+    void *p = ck_room(bytes);
+    ck.dev->ops->put(ck.dev, p, src, bytes);
+    return p;
+}
+
+void *ck_get(const void *dev, size_t bytes)
+{
+    void *host = ck_alloc(bytes, 64);
+    ck.dev->ops->get(ck.dev, host, dev, bytes);
+    const char *fault = ck.dev->ops->fault(ck.dev);
+    if (fault)
+        ck_fail("the device failed: %s", fault);
+    return host;
+}
+
 void ck_release(void)
 {
+    for (int i = 0; i < piece_count; i++)
+        ck.dev->ops->free(ck.dev, pieces[i].dev, pieces[i].bytes);
+    piece_count = 0;
     for (int i = 0; i < block_count; i++) {
         if (!block_intact(&blocks[i]))
             ck_fail("write outside a buffer of %zu bytes", blocks[i].data_bytes);
@@ -117,7 +159,7 @@ void ck_fail(const char *fmt, ...)
     va_list ap;
     if (ck.failures++ >= 3)
         return; // the first few say enough
-    printf("  %s %s (seed %llu): ", ck.test, ck.level->name, (unsigned long long)seed);
+    printf("  %s %s (seed %llu): ", ck.test, ck.level_name, (unsigned long long)seed);
     va_start(ap, fmt);
     vprintf(fmt, ap);
     va_end(ap);
@@ -130,6 +172,19 @@ bool ck_same_floats(const char *what, const float *want, const float *got, size_
         bool nans = want[i] != want[i] && got[i] != got[i];
         if (memcmp(want + i, got + i, 4) != 0 && !nans) {
             ck_fail("%s[%zu] is %.9g, not %.9g", what, i, (double)got[i], (double)want[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ck_near_floats(const char *what, const float *want, const float *got, size_t count, float rel, float abs)
+{
+    for (size_t i = 0; i < count; i++) {
+        float w = want[i], g = got[i];
+        bool near = w == g || (w != w && g != g) || fabsf(w - g) <= rel * fabsf(w) + abs;
+        if (!near) {
+            ck_fail("%s[%zu] is %.9g, not %.9g", what, i, (double)g, (double)w);
             return false;
         }
     }
@@ -167,6 +222,17 @@ static void catch_signals(void)
         sigaction(sigs[i], &sa, NULL);
 }
 
+static void run_body(const ck_test *t)
+{
+    cpu_fp_setup();
+    if (ck.dev)
+        t->run_dev(t->arg);
+    else if (ck.bench && t->bench)
+        t->bench(t->arg);
+    else if (!ck.bench)
+        t->run(t->arg);
+}
+
 static bool run_one(const ck_test *t)
 {
     ck.test = t->name;
@@ -176,11 +242,7 @@ static bool run_one(const ck_test *t)
         rng = rng * 31 + (uint8_t)*p; // a test draws the same whether it runs alone or not
     int sig = sigsetjmp(crash, 1);
     if (sig == 0) {
-        cpu_fp_setup();
-        if (ck.bench && t->bench)
-            t->bench(t->arg);
-        else if (!ck.bench)
-            t->run(t->arg);
+        run_body(t);
     } else {
         ck_fail("crash, signal %d", sig);
     }
@@ -192,12 +254,61 @@ typedef struct counts {
     int passed, failed, skipped;
 } counts;
 
+static void count_one(const ck_test *t, counts *n)
+{
+    if (run_one(t)) {
+        n->passed++;
+    } else {
+        n->failed++;
+        printf("FAIL %s %s\n", t->name, ck.level_name);
+    }
+}
+
+static bool open_device(const char *name)
+{
+    kern_dev_opts o = {.device = name, .cpu_isa = "auto", .threads = 1};
+    return kern_dev_open(&o, &ck.dev, NULL) == TD_OK;
+}
+
+/* The emulator's three orders of blocks and threads. */
+static void run_emulated(const ck_test *t, counts *n)
+{
+    static const struct {
+        emu_order order;
+        const char *name;
+    } orders[] = {{EMU_FORWARD, "emu forward"}, {EMU_REVERSE, "emu reverse"}, {EMU_RANDOM, "emu random"}};
+    for (size_t i = 0; i < TD_COUNT(orders); i++) {
+        emu_set_schedule(orders[i].order, seed);
+        ck.level_name = orders[i].name;
+        count_one(t, n);
+    }
+}
+
+static void run_devices(const ck_test *t, const char *only_level, counts *n)
+{
+    for (size_t i = 0; i < TD_COUNT(device_names) && t->run_dev && !ck.bench; i++) {
+        if (only_level && strcmp(only_level, device_names[i]) != 0)
+            continue;
+        if (!open_device(device_names[i])) {
+            n->skipped++;
+            continue;
+        }
+        ck.level_name = device_names[i];
+        if (strcmp(device_names[i], "emu") == 0)
+            run_emulated(t, n);
+        else
+            count_one(t, n);
+        kern_dev_close(ck.dev);
+        ck.dev = NULL;
+    }
+}
+
 static void run_levels(const ck_test *t, const char *only_level, counts *n)
 {
     const cpu_level *levels[CPU_LEVELS_MAX];
     int count = cpu_levels(levels);
     ck.ref = levels[0];
-    for (int i = 0; i < CPU_LEVELS_MAX; i++) {
+    for (int i = 0; i < CPU_LEVELS_MAX && t->run; i++) {
         if (only_level && strcmp(only_level, level_names[i]) != 0)
             continue;
         if (i >= count) {
@@ -205,13 +316,10 @@ static void run_levels(const ck_test *t, const char *only_level, counts *n)
             continue;
         }
         ck.level = levels[i];
-        if (run_one(t)) {
-            n->passed++;
-        } else {
-            n->failed++;
-            printf("FAIL %s %s\n", t->name, ck.level->name);
-        }
+        ck.level_name = levels[i]->name;
+        count_one(t, n);
     }
+    run_devices(t, only_level, n);
 }
 
 static int usage(void)

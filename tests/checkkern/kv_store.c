@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/kv.h"
+#include "kernels/cpu/kv_move.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -133,6 +134,120 @@ static void run(int type)
     }
 }
 
+/* ---- on a device ---- */
+
+typedef struct dev_cache {
+    kern_kv_layer kv;
+    size_t bytes;
+} dev_cache;
+
+/* The device's cache of the case's shape, every byte 0xa7. */
+static dev_cache cache_dev(const store_case *c)
+{
+    int32_t blocks = 4;
+    dev_cache d = {.kv = c->kv};
+    size_t layer = ck.dev->ops->kv_layer_bytes(c->kv.type, c->kv.heads, c->kv.head_dim, c->kv.block_tok);
+    d.kv.block_stride = layer * (size_t)ck_rand_int(1, 2);
+    d.bytes = d.kv.block_stride * (size_t)(blocks - 1) + layer;
+    void *fill = ck_alloc(d.bytes, 64);
+    memset(fill, 0xa7, d.bytes);
+    d.kv.base = ck_put(fill, d.bytes);
+    return d;
+}
+
+/* The cache holds the canonical rows where [k|v][head][tok][dim] has them, and nothing else was written. */
+static void check_cache(const store_case *c, const dev_cache *d, const uint8_t *canon)
+{
+    size_t row = (size_t)c->kv.head_dim * kv_code_bytes(c->kv.type);
+    uint8_t *want = ck_alloc(d->bytes, 64);
+    int32_t T = c->batch.tok_count, bt = c->kv.block_tok, H = c->kv.heads;
+    memset(want, 0xa7, d->bytes);
+    for (int32_t plane = 0; plane < 2 * H; plane++)
+        for (int32_t t = 0; t < T; t++) {
+            int32_t slot = c->batch.group[1].kv_slot[t];
+            memcpy(want + (size_t)(slot / bt) * d->kv.block_stride + (size_t)(plane * bt + slot % bt) * row,
+                   canon + (size_t)(plane * T + t) * row, row);
+        }
+    ck_same_bytes("cache", want, ck_get(d->kv.base, d->bytes), d->bytes);
+}
+
+static const uint8_t *pack_dev(const store_case *c, const dev_cache *d, const int32_t *slot)
+{
+    size_t bytes = kern_kv_canon_bytes(c->kv.type, c->kv.heads, c->kv.head_dim, c->batch.tok_count);
+    kern_kv_move_args a = {.kv = &d->kv, .slot = slot, .tok_count = c->batch.tok_count, .canon = ck_room(bytes)};
+    ck.dev->ops->kv_pack(ck.dev, &a);
+    return ck_get(a.canon, bytes);
+}
+
+static void check_canon(const store_case *c, const uint8_t *want, const uint8_t *got, bool exact)
+{
+    kern_kv_type type = c->kv.type;
+    size_t bytes = kern_kv_canon_bytes(type, c->kv.heads, c->kv.head_dim, c->batch.tok_count);
+    size_t n = bytes / kv_code_bytes(type);
+    if (type == KV_F32) {
+        ck_near_floats("stored", (const float *)(const void *)want, (const float *)(const void *)got, n,
+                       exact ? 0.0f : 2e-6f, exact ? 0.0f : 2e-5f);
+    } else if (exact) {
+        ck_same_bytes("stored", want, got, bytes);
+    } else {
+        const uint16_t *w = (const uint16_t *)(const void *)want, *g = (const uint16_t *)(const void *)got;
+        for (size_t i = 0; i < n; i++) {
+            float a = type == KV_F16 ? kern_f16_to_f32(w[i]) : kern_bf16_to_f32(w[i]);
+            float b = type == KV_F16 ? kern_f16_to_f32(g[i]) : kern_bf16_to_f32(g[i]);
+            ck_near_floats("stored", &a, &b, 1, type == KV_F16 ? 0x1p-10f : 0x1p-7f, 2e-5f);
+        }
+    }
+}
+
+/* Whole blocks: the copy has the bytes, its neighbours keep theirs. */
+static void check_copy(const dev_cache *d)
+{
+    size_t layer = ck.dev->ops->kv_layer_bytes(d->kv.type, d->kv.heads, d->kv.head_dim, d->kv.block_tok);
+    int32_t src = ck_rand_int(0, 3), dst = ck_rand_int(0, 3);
+    uint8_t *want = ck_get(d->kv.base, d->bytes);
+    memcpy(want + (size_t)dst * d->kv.block_stride, want + (size_t)src * d->kv.block_stride, dst == src ? 0 : layer);
+    ck.dev->ops->kv_copy(ck.dev, &d->kv, dst, src, ck_rand_int(1, d->kv.block_tok));
+    ck_same_bytes("after a copy", want, ck_get(d->kv.base, d->bytes), d->bytes);
+}
+
+static void run_dev(int type)
+{
+    for (int round = 0; round < 15; round++) {
+        store_case c;
+        make_case(&c, type);
+        run_case(&c, ck.ref);
+        int32_t T = c.batch.tok_count, D = c.kv.head_dim;
+        bool exact = !c.a.q_norm && !c.a.k_norm;
+        dev_cache cache = cache_dev(&c), fresh = cache_dev(&c);
+        int32_t *slot = ck_put(c.batch.group[1].kv_slot, (size_t)T * 4);
+        kern_batch batch = c.batch;
+        kern_kv_store_args a = c.a;
+        batch.group[1].kv_slot = slot;
+        a.batch = &batch;
+        a.kv = &cache.kv;
+        a.qkv = ck_put(c.qkv0, c.qkv_floats * 4);
+        a.q_norm = ck_put(c.a.q_norm, (size_t)D * 4);
+        a.k_norm = ck_put(c.a.k_norm, (size_t)D * 4);
+        a.rope = ck_put(c.a.rope, (size_t)T * (size_t)c.a.rope_dims * 4);
+        ck.dev->ops->kv_store(ck.dev, &a);
+        ck_near_floats("qkv", c.a.qkv, ck_get(a.qkv, c.qkv_floats * 4), c.qkv_floats, exact ? 0.0f : 2e-6f,
+                       exact ? 0.0f : 2e-5f);
+        const uint8_t *got = pack_dev(&c, &cache, slot);
+        check_cache(&c, &cache, got);
+        // A CPU's tokens in canonical form: what the device stored, and what it takes in.
+        uint8_t *want = ck_alloc(kern_kv_canon_bytes(c.kv.type, c.kv.heads, D, T), 64);
+        kern_kv_move_args move = {.kv = &c.kv, .slot = c.batch.group[1].kv_slot, .tok_count = T, .canon = want};
+        cpu_kv_pack(NULL, &move);
+        check_canon(&c, want, got, exact);
+        move = (kern_kv_move_args){.kv = &fresh.kv, .slot = slot, .tok_count = T};
+        move.canon = ck_put(want, kern_kv_canon_bytes(c.kv.type, c.kv.heads, D, T));
+        ck.dev->ops->kv_unpack(ck.dev, &move);
+        check_cache(&c, &fresh, want);
+        check_copy(&cache);
+        ck_release();
+    }
+}
+
 static void bench(int type)
 {
     enum { TOKS = 256, HQ = 9, HKV = 3, DIM = 64 };
@@ -161,7 +276,7 @@ static void bench(int type)
 }
 
 const ck_test ck_kv_store_tests[] = {
-    {"kv_store.float32", run, bench, KV_F32},   {"kv_store.float16", run, bench, KV_F16},
-    {"kv_store.bfloat16", run, bench, KV_BF16}, {"kv_store.q8_0", run, bench, KV_Q8_0},
+    {"kv_store.float32", run, bench, KV_F32, run_dev},   {"kv_store.float16", run, bench, KV_F16, run_dev},
+    {"kv_store.bfloat16", run, bench, KV_BF16, run_dev}, {"kv_store.q8_0", run, bench, KV_Q8_0},
     {NULL, NULL, NULL, 0},
 };

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/act.h"
+#include "kernels/half.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -119,6 +120,84 @@ static void run(int kind)
     }
 }
 
+/* ---- on a device ---- */
+
+static kern_norm_args on_device(const norm_case *c, kern_act *out, bool has_out)
+{
+    const kern_norm_args *a = &c->a;
+    size_t cols = (size_t)a->cols, toks = (size_t)a->tok_count;
+    kern_norm_args d = *a;
+    d.x = ck_put(c->x0, (size_t)c->x_rows * cols * 4);
+    d.y = ck_put(a->y, toks * cols * 4);
+    d.y_weight = ck_put(a->y_weight, cols * 4);
+    d.weight = ck_put(a->weight, cols * 4);
+    d.gather = ck_put(a->gather, toks * 4);
+    *out = c->out;
+    out->stride = ck.dev->ops->act_stride(out->kind, a->cols);
+    out->data = ck_room(out->stride * toks);
+    d.out = has_out ? out : NULL;
+    return d;
+}
+
+/* Row t of an activation as floats. */
+static void row_floats(const kern_act *a, const void *data, int32_t t, float *out)
+{
+    const char *row = (const char *)data + (size_t)t * a->stride;
+    for (int32_t i = 0; i < a->cols; i++)
+        out[i] = a->kind == KA_F32 ? ((const float *)(const void *)row)[i]
+                                   : kern_bf16_to_f32(((const uint16_t *)(const void *)row)[i]);
+}
+
+/* Each row alone gives the bits that it has in the batch. */
+static void check_alone(const norm_case *c, const kern_norm_args *all, const float *x, const char *rows, bool has_out)
+{
+    size_t cols = (size_t)c->a.cols;
+    for (int32_t t = 0; t < c->a.tok_count; t++) {
+        kern_norm_args one = *all;
+        kern_act out = c->out;
+        int32_t from = c->a.gather ? c->a.gather[t] : t;
+        out.tok_count = one.tok_count = 1;
+        out.stride = ck.dev->ops->act_stride(out.kind, out.cols);
+        out.data = ck_room(out.stride);
+        one.x = ck_put(c->x0 + (size_t)from * cols, cols * 4);
+        one.y = all->y ? all->y + (size_t)t * cols : NULL;
+        one.gather = NULL;
+        one.out = has_out ? &out : NULL;
+        ck.dev->ops->norm(ck.dev, &one);
+        if (has_out)
+            ck_same_bytes("a row alone", rows + (size_t)t * out.stride, ck_get(out.data, out.stride), out.stride);
+        if (c->a.y)
+            ck_same_floats("x alone", x + (size_t)t * cols, ck_get(one.x, cols * 4), cols);
+    }
+}
+
+static void run_dev(int kind)
+{
+    for (int round = 0; round < 12; round++) {
+        norm_case c = make_case(kind);
+        bool has_out = !c.a.y || !ck_one_in(4);
+        size_t cols = (size_t)c.a.cols, n = (size_t)c.x_rows * cols;
+        kern_act out;
+        run_case(&c, ck.ref, has_out);
+        kern_norm_args d = on_device(&c, &out, has_out);
+        ck.dev->ops->norm(ck.dev, &d);
+        const float *x = ck_get(d.x, n * 4);
+        const char *rows = ck_get(out.data, out.stride * (size_t)c.a.tok_count);
+        if (c.a.y && c.a.y_weight)
+            ck_near_floats("x", c.a.x, x, n, 2e-6f, 2e-6f);
+        else
+            ck_same_floats("x", c.a.x, x, n);
+        float want[4096], got[4096];
+        for (int32_t t = 0; has_out && t < c.a.tok_count; t++) {
+            row_floats(&c.out, c.out.data, t, want);
+            row_floats(&out, rows, t, got);
+            ck_near_floats("out", want, got, cols, kind == KA_F32 ? 2e-6f : 0x1p-7f, 2e-6f);
+        }
+        check_alone(&c, &d, x, rows, has_out);
+        ck_release();
+    }
+}
+
 static void bench(int kind)
 {
     enum { TOKS = 64, COLS = 4096 };
@@ -137,6 +216,7 @@ static void bench(int kind)
 }
 
 const ck_test ck_norm_tests[] = {
-    {"norm.F32", run, bench, KA_F32},       {"norm.BF16", run, NULL, KA_BF16}, {"norm.Q8_32", run, bench, KA_Q8_32},
-    {"norm.Q8_256", run, NULL, KA_Q8_256}, {NULL, NULL, NULL, 0},
+    {"norm.F32", run, bench, KA_F32, run_dev}, {"norm.BF16", run, NULL, KA_BF16, run_dev},
+    {"norm.Q8_32", run, bench, KA_Q8_32},      {"norm.Q8_256", run, NULL, KA_Q8_256},
+    {NULL, NULL, NULL, 0},
 };

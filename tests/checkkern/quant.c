@@ -61,6 +61,34 @@ static void run(int kind)
     }
 }
 
+/* The same bytes on a device, and zeros to the end of a row. */
+static void run_dev(int kind)
+{
+    for (int round = 0; round < 20; round++) {
+        int32_t toks = ck_rand_int(1, 5), cols = ck_rand_int(1, 300), stride = cols + ck_rand_int(0, 9);
+        float *x = ck_alloc((size_t)(stride * toks) * 4, 4);
+        ck_fill(x, (size_t)(stride * toks), ck_rand_int(0, CK_FILLS - 1));
+        kern_act want = make_act((kern_act_kind)kind, toks, cols), got = want;
+        kern_quant_args a = {.x = x, .x_stride = stride, .out = &want};
+        ck.ref->quant(&a, 0, cpu_quant_tiles(&a));
+        got.stride = ck.dev->ops->act_stride(got.kind, cols);
+        got.data = ck_room(got.stride * (size_t)toks);
+        a.x = ck_put(x, (size_t)(stride * toks) * 4);
+        a.out = &got;
+        ck.dev->ops->quant(ck.dev, &a);
+        const char *rows = ck_get(got.data, got.stride * (size_t)toks);
+        size_t bytes = (size_t)cols * (kind == KA_F32 ? 4 : 2);
+        for (int32_t t = 0; t < toks; t++) {
+            const char *row = rows + (size_t)t * got.stride;
+            ck_same_bytes("row", (const char *)want.data + (size_t)t * want.stride, row, bytes);
+            for (size_t i = bytes; i < got.stride; i++)
+                if (row[i])
+                    ck_fail("byte %zu behind %zu is not 0", i, bytes);
+        }
+        ck_release();
+    }
+}
+
 static void bench(int kind)
 {
     enum { COLS = 2048, TOKS = 64, REPS = 50 };
@@ -74,6 +102,6 @@ static void bench(int kind)
     printf("%-16s %-11s %6.2f G values/s\n", ck.test, ck.level->name, REPS * 1e-9 * COLS * TOKS / (ck_seconds() - t0));
 }
 
-const ck_test ck_quant_tests[] = {{"quant.f32", run, bench, KA_F32},     {"quant.bf16", run, bench, KA_BF16},
+const ck_test ck_quant_tests[] = {{"quant.f32", run, bench, KA_F32, run_dev},     {"quant.bf16", run, bench, KA_BF16, run_dev},
                                   {"quant.q8_32", run, bench, KA_Q8_32}, {"quant.q8_256", run, bench, KA_Q8_256},
                                   {0}};

@@ -40,6 +40,26 @@ static void run(int arg)
     }
 }
 
+/* The same bits on a device. */
+static void run_dev(int arg)
+{
+    (void)arg;
+    for (int round = 0; round < 20; round++) {
+        kern_batch b;
+        int32_t toks = ck_rand_int(1, 70), dims = 2 * ck_rand_int(1, ck_one_in(2) ? 20 : 128);
+        kern_rope_args a = make_args(&b, toks, dims, ck_one_in(3) ? 100 : 1 << 24);
+        size_t bytes = (size_t)toks * (size_t)dims * 4;
+        float *want = a.table = ck_alloc(bytes, 4);
+        ck.ref->rope(&a, 0, cpu_rope_tiles(&a));
+        b.pos = ck_put(b.pos, (size_t)toks * 4);
+        a.inv_freq = ck_put(a.inv_freq, (size_t)dims / 2 * 8);
+        a.table = ck_room(bytes);
+        ck.dev->ops->rope(ck.dev, &a);
+        ck_same_floats("table", want, ck_get(a.table, bytes), bytes / 4);
+        ck_release();
+    }
+}
+
 static void bench(int arg)
 {
     (void)arg;
@@ -55,4 +75,4 @@ static void bench(int arg)
     printf("%-14s %-10s %8.2f ns an angle\n", ck.test, ck.level->name, best / (512 * 32) * 1e9);
 }
 
-const ck_test ck_rope_tests[] = {{"rope", run, bench, 0}, {NULL, NULL, NULL, 0}};
+const ck_test ck_rope_tests[] = {{"rope", run, bench, 0, run_dev}, {NULL, NULL, NULL, 0}};

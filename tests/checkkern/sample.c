@@ -112,22 +112,63 @@ static void check_same(const sample_case *want, const sample_case *got, int32_t 
     ck_same_bytes("top_ids", w->top_ids, g->top_ids, sizeof w->top_ids);
 }
 
+/* ---- on a device: the same answers, bit for bit ---- */
+
+static void run_case_dev(const sample_case *c)
+{
+    const kern_ops *ops = ck.dev->ops;
+    kern_sample_args a = c->a;
+    size_t rows = (size_t)a.row_count;
+    kern_stage io;
+    td_assert(ops->stage_alloc(ck.dev, ops->sample_io_bytes(ck.dev, a.row_count, a.vocab), &io));
+    a.logits = ck_put(a.logits, ((size_t)a.logit_stride * (rows - 1) + (size_t)a.vocab) * 4);
+    a.slots = ck_room(rows * 4);
+    a.scratch = ck_room(ops->sample_scratch_bytes(ck.dev, a.row_count, a.vocab));
+    a.io = &io;
+    a.out = io.host;
+    ops->sample(ck.dev, &a);
+    ops->wait(ck.dev, ops->mark(ck.dev));
+    sample_case got = *c;
+    got.a.out = a.out;
+    got.a.slots = ck_get(a.slots, rows * 4);
+    for (int32_t i = 0; i < a.row_count; i++)
+        check_same(c, &got, i);
+    ops->stage_free(ck.dev, &io);
+}
+
+static sample_case make_case(int32_t vocab)
+{
+    int32_t stride = vocab + ck_rand_int(0, 3);
+    sample_case c = {.dev = {.thread_count = 1}};
+    c.a = (kern_sample_args){.vocab = vocab, .logit_stride = stride, .row_count = ck_rand_int(1, ROWS_MAX)};
+    float *logits = ck_alloc((size_t)(stride * (c.a.row_count - 1) + vocab) * 4, 4);
+    c.rows = ck_alloc(ROWS_MAX * sizeof *c.rows, 8);
+    for (int32_t i = 0; i < c.a.row_count; i++) {
+        random_logits(logits + i * stride, vocab);
+        c.rows[i] = random_row(i, vocab);
+    }
+    c.a.logits = logits;
+    c.a.rows = c.rows;
+    return c;
+}
+
+static void run_dev(int arg)
+{
+    (void)arg;
+    for (int round = 0; round < 25; round++) {
+        sample_case c = make_case(ck_one_in(8) ? ck_rand_int(1, 40) : ck_rand_int(1, ck_one_in(12) ? 9000 : 1500));
+        run_case(&c, ck.ref);
+        run_case_dev(&c);
+        ck_release();
+    }
+}
+
 static void run(int arg)
 {
     (void)arg;
     for (int round = 0; round < 150; round++) {
-        int32_t vocab = ck_one_in(10) ? ck_rand_int(1, 40) : ck_rand_int(1, ck_one_in(10) ? 40000 : 2500);
-        int32_t stride = vocab + ck_rand_int(0, 3);
-        sample_case want = {.dev = {.thread_count = 1}};
-        want.a = (kern_sample_args){.vocab = vocab, .logit_stride = stride, .row_count = ck_rand_int(1, ROWS_MAX)};
-        float *logits = ck_alloc((size_t)(stride * (want.a.row_count - 1) + vocab) * 4, 4);
-        want.rows = ck_alloc(ROWS_MAX * sizeof *want.rows, 8);
-        for (int32_t i = 0; i < want.a.row_count; i++) {
-            random_logits(logits + i * stride, vocab);
-            want.rows[i] = random_row(i, vocab);
-        }
-        want.a.logits = logits;
-        want.a.rows = want.rows;
+        sample_case want =
+            make_case(ck_one_in(10) ? ck_rand_int(1, 40) : ck_rand_int(1, ck_one_in(10) ? 40000 : 2500));
         sample_case got = want;
         run_case(&want, ck.ref);
         run_case(&got, ck.level);
@@ -170,4 +211,4 @@ static void bench(int arg)
     }
 }
 
-const ck_test ck_sample_tests[] = {{"sample", run, bench, 0}, {NULL, NULL, NULL, 0}};
+const ck_test ck_sample_tests[] = {{"sample", run, bench, 0, run_dev}, {NULL, NULL, NULL, 0}};
