@@ -1,7 +1,8 @@
-/* Paged attention over a bf16 cache on tensor cores (mma.sync m16n8k16), one kernel for prefill and decode. A block takes
- * the queries of one request's tokens with all query heads that share a key head as rows of one tile, 16 a warp, so
- * that grouped heads read the cache once. Keys and values come 64 at a time through two shared-memory stages; scores and
- * the output of a chunk stay in registers. At a chunk's end the output joins the running one, which lies in `out`.
+/* Paged attention over a bf16 cache on tensor cores (mma.sync m16n8k16), one kernel for prefill and decode. A block
+ * takes the queries of one request's tokens with all query heads that share a key head as rows of one tile, 16 a warp,
+ * so that grouped heads read the cache once. Keys and values come 64 at a time through two shared-memory stages;
+ * scores and the output of a chunk stay in registers. At a chunk's end the output joins the running one, which lies in
+ * `out`.
  *
  * Queries and weights are rounded to bf16; sums are float. Rows in shared memory are padded by 16 bytes, which keeps
  * ldmatrix free of bank conflicts for every head dim. */
@@ -72,8 +73,8 @@ static __device__ void copy_tile(const attn_call &a, int32_t row, int32_t kind, 
     }
 }
 
-/* Scores of 16 queries and 64 keys, as the tensor cores hold them: s[j][0, 1] of row lane/4, keys 8j + 2(lane%4) + 0, 1;
- * s[j][2, 3] of row lane/4 + 8. */
+/* Scores of 16 queries and 64 keys, as the tensor cores hold them: s[j][0, 1] of row lane/4, keys 8j + 2(lane%4) + 0
+ * and 1; s[j][2, 3] of row lane/4 + 8. */
 template <int D, int WARPS>
 static __device__ __forceinline__ void score_tile(const uint8_t *q_tile, const uint8_t *k_tile, float s[KEY_TILES][4])
 {

@@ -1,5 +1,5 @@
-/* Attention in plain float: for caches of floats and f16, and for head dims that the tensor cores' kernel does not have.
- * One block a query head of a token. Tiles, chunks and merges are those of attn.cuh. */
+/* Attention in plain float: for caches of floats and f16, and for head dims that the tensor cores' kernel does not
+ * have. One block a query head of a token. Tiles, chunks and merges are those of attn.cuh. */
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/attn.cuh"

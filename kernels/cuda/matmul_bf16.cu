@@ -1,7 +1,7 @@
 /* Products of bf16 weights and bf16 activations on tensor cores (mma.sync m16n8k16), one family for every number of
  * tokens: weights stand on the 16-row side, tokens on the 8-column side, so one token wastes little. A block owns 64
- * weight rows and 8 to 64 tokens; tiles of 64 k come through a ring of shared-memory stages. An output's sum is one chain
- * over ascending steps of 16 k in each canonical chunk, then (0+1): the tile's size does not show.
+ * weight rows and 8 to 64 tokens; tiles of 64 k come through a ring of shared-memory stages. An output's sum is one
+ * chain over ascending steps of 16 k in each canonical chunk, then (0+1): the tile's size does not show.
  *
  * A stage's rows are 128 bytes, eight pieces of 16; piece c of row r lies at c ^ (r & 7), which keeps ldmatrix free of
  * bank conflicts. */

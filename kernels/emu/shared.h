@@ -7,8 +7,8 @@
 void emu_smem_open(emu_block *b, size_t bytes); // NaN bytes
 void emu_smem_close(emu_block *b);
 
-/* Kernels are compiled with -ftz=true: float denormals are zero, as on the engine's threads, and rounding is to nearest.
- * Returns what emu_float_end puts back. */
+/* Kernels are compiled with -ftz=true: float denormals are zero, as on the engine's threads, and rounding is to
+ * nearest. Returns what emu_float_end puts back. */
 unsigned emu_float_begin(void);
 void emu_float_end(unsigned before);
 

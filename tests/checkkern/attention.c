@@ -123,7 +123,8 @@ static const float *attend_dev(const attn_world *w, const kern_kv_layer *kv, con
 /* Token t as a batch of its own. */
 static void check_alone(const attn_world *w, const kern_kv_layer *kv, const float *all, int32_t t)
 {
-    int32_t r = w->row[t], zero = 0, tok0[2] = {0, 1}, ctx = w->pos[t] + 1, width = w->shape.q_heads * w->shape.head_dim;
+    int32_t r = w->row[t], zero = 0, tok0[2] = {0, 1}, ctx = w->pos[t] + 1;
+    int32_t width = w->shape.q_heads * w->shape.head_dim;
     kern_batch b = w->batch;
     b.tok_count = b.row_count = 1;
     b.pos = &w->pos[t];
@@ -137,7 +138,7 @@ static void check_alone(const attn_world *w, const kern_kv_layer *kv, const floa
 
 static void run_dev(int type)
 {
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < (type == KV_BF16 ? 6 : 2); round++) {
         static const int32_t dims[] = {64, 64, 128, 96, 80, 40, 256};
         attn_shape s = random_shape(type);
         s.head_dim = dims[ck_rand_int(0, (int)TD_COUNT(dims) - 1)];
@@ -146,11 +147,13 @@ static void run_dev(int type)
         attn_row rows[4];
         int count = ck_rand_int(1, 4);
         for (int i = 0; i < count; i++) {
-            int32_t toks = ck_one_in(3) ? ck_rand_int(2, 40) : ck_rand_int(0, 1);
-            rows[i] = (attn_row){toks, TD_MAX(toks + ck_rand_int(0, 150), 1)};
+            int32_t toks = ck_one_in(3) ? ck_rand_int(2, 30) : ck_rand_int(0, 1);
+            rows[i] = (attn_row){toks, TD_MAX(toks + ck_rand_int(0, 100), 1)};
         }
-        if (ck_one_in(4))
+        if (round == 1) { // chunks that merge
             rows[0] = (attn_row){1, ck_rand_int(1000, 2200)};
+            s.q_heads = s.kv_heads = count = 1;
+        }
         attn_world w;
         int32_t window = s.window;
         s.window = 0; // every context is stored whole first

@@ -1,11 +1,11 @@
-/* checkkern.h - proves every level of every CPU kernel against the plain C one, bit for bit, and every GPU kernel against
- * it as closely as its order of adding allows.
+/* checkkern.h - proves every level of every CPU kernel against the plain C one, bit for bit, and every GPU kernel
+ * against it as closely as its order of adding allows.
  *
  * A test is called once per level with ck.level and ck.ref set; for the level `ref` itself it checks against a slower
  * truth in double precision. On a device level (emu, cuda) its run_dev is called with ck.dev, on the emulator once for
  * each of three schedules. It draws from ck_rand*, so that --seed repeats a run, and allocates with ck_alloc, whose
- * memory ends at a page without access and whose slack is filled with a pattern that is looked at afterwards.
- * A test fails through ck_fail or by a crash signal; both name test, level and seed, and the run goes on. */
+ * memory ends at a page without access and whose slack is filled with a pattern that is looked at afterwards. A test
+ * fails through ck_fail or by a crash signal; both name test, level and seed, and the run goes on. */
 #ifndef TD_TESTS_CHECKKERN_H
 #define TD_TESTS_CHECKKERN_H
 

@@ -102,6 +102,7 @@ static void bench(int kind)
     printf("%-16s %-11s %6.2f G values/s\n", ck.test, ck.level->name, REPS * 1e-9 * COLS * TOKS / (ck_seconds() - t0));
 }
 
-const ck_test ck_quant_tests[] = {{"quant.f32", run, bench, KA_F32, run_dev},     {"quant.bf16", run, bench, KA_BF16, run_dev},
-                                  {"quant.q8_32", run, bench, KA_Q8_32}, {"quant.q8_256", run, bench, KA_Q8_256},
-                                  {0}};
+const ck_test ck_quant_tests[] = {
+    {"quant.f32", run, bench, KA_F32, run_dev},  {"quant.bf16", run, bench, KA_BF16, run_dev},
+    {"quant.q8_32", run, bench, KA_Q8_32},       {"quant.q8_256", run, bench, KA_Q8_256},
+    {0}};
