@@ -24,7 +24,8 @@ function(td_cuda_objects OUT)
     foreach(include ${C_INCLUDES})
       list(APPEND includes -I${include})
     endforeach()
-    string(JOIN " " command ${TANDEM_NVCC} -std=c++17 -O3 --fmad=false ${targets} -Xptxas -v --keep --keep-dir ${dir}
+    string(JOIN " " command ${TANDEM_NVCC} -std=c++17 -O3 --fmad=false -ftz=true ${targets}
+           -Xptxas -v --keep --keep-dir ${dir}
            -Xcompiler -fPIC,-fvisibility=hidden -MD -MF ${dir}.d -MT ${dir}.o ${includes} -c ${file} -o ${dir}.o)
     add_custom_command(OUTPUT ${dir}.o DEPENDS ${file} DEPFILE ${dir}.d COMMENT "nvcc ${name}.cu"
       COMMAND sh -c "${command} 2>${dir}.log || { cat ${dir}.log >&2; exit 1; }" VERBATIM)
