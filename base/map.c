@@ -5,22 +5,32 @@
 
 #include <string.h>
 
+/* The upper half of the hash; never 0. */
+static uint32_t tag_of(const char *key, size_t len)
+{
+    uint32_t tag = (uint32_t)(td_hash64(key, len, 0) >> 32);
+    return tag ? tag : 1;
+}
+
 static bool map_grow(td_map *m, size_t cap)
 {
-    td_map_slot *slot = td_alloc(cap * sizeof *slot);
-    if (!slot)
+    td_map grown = {.tag = td_alloc(cap * sizeof *grown.tag), .slot = td_alloc(cap * sizeof *grown.slot), .cap = cap};
+    if (!grown.tag || !grown.slot) {
+        td_map_free(&grown);
         return false;
-    for (size_t i = 0; i < m->cap; i++) {
-        if (!m->slot[i].key)
-            continue;
-        size_t at = m->slot[i].hash & (cap - 1);
-        while (slot[at].key)
-            at = (at + 1) & (cap - 1);
-        slot[at] = m->slot[i];
     }
-    td_free(m->slot);
-    m->slot = slot;
-    m->cap = cap;
+    for (size_t i = 0; i < m->cap; i++) {
+        if (!m->tag[i])
+            continue;
+        size_t at = m->tag[i] & (cap - 1);
+        while (grown.tag[at])
+            at = (at + 1) & (cap - 1);
+        grown.tag[at] = m->tag[i];
+        grown.slot[at] = m->slot[i];
+    }
+    grown.count = m->count;
+    td_map_free(m);
+    *m = grown;
     return true;
 }
 
@@ -35,26 +45,29 @@ bool td_map_init(td_map *m, size_t expected)
 
 void td_map_free(td_map *m)
 {
+    td_free(m->tag);
     td_free(m->slot);
     *m = (td_map){0};
 }
 
-/* The slot that holds the key, or the empty one where it would go. */
-static td_map_slot *map_find(const td_map *m, const char *key, size_t len, uint64_t h)
+/* Where the key is, or the empty place where it would go. */
+static size_t map_find(const td_map *m, const char *key, size_t len, uint32_t tag)
 {
-    size_t at = h & (m->cap - 1);
+    size_t at = tag & (m->cap - 1);
     for (;; at = (at + 1) & (m->cap - 1)) {
-        td_map_slot *s = &m->slot[at];
-        if (!s->key || (s->hash == h && s->len == len && memcmp(s->key, key, len) == 0))
-            return s;
+        if (!m->tag[at])
+            return at;
+        const td_map_slot *s = &m->slot[at];
+        if (m->tag[at] == tag && s->len == len && memcmp(s->key, key, len) == 0)
+            return at;
     }
 }
 
 bool td_map_put(td_map *m, const char *key, size_t len, uint32_t value, bool *oom)
 {
-    uint64_t h = td_hash64(key, len, 0);
-    td_map_slot *s = map_find(m, key, len, h);
-    if (s->key)
+    uint32_t tag = tag_of(key, len);
+    size_t at = map_find(m, key, len, tag);
+    if (m->tag[at])
         return false;
     if (m->count + 1 > m->cap - m->cap / 4) {
         if (!map_grow(m, m->cap * 2)) {
@@ -62,9 +75,10 @@ bool td_map_put(td_map *m, const char *key, size_t len, uint32_t value, bool *oo
                 *oom = true;
             return false;
         }
-        s = map_find(m, key, len, h);
+        at = map_find(m, key, len, tag);
     }
-    *s = (td_map_slot){.key = key, .len = (uint32_t)len, .value = value, .hash = h};
+    m->tag[at] = tag;
+    m->slot[at] = (td_map_slot){.key = key, .len = (uint32_t)len, .value = value};
     m->count++;
     return true;
 }
@@ -73,9 +87,9 @@ bool td_map_get(const td_map *m, const char *key, size_t len, uint32_t *value)
 {
     if (!m->cap)
         return false;
-    const td_map_slot *s = map_find(m, key, len, td_hash64(key, len, 0));
-    if (!s->key)
+    size_t at = map_find(m, key, len, tag_of(key, len));
+    if (!m->tag[at])
         return false;
-    *value = s->value;
+    *value = m->slot[at].value;
     return true;
 }
