@@ -1,5 +1,6 @@
 #include "tools/batch_line.h"
 
+#include "base/hash.h"
 #include "base/json.h"
 
 #include <string.h>
@@ -98,4 +99,13 @@ td_rc batch_line_read(const char *text, size_t len, batch_line *out, td_err *err
     if (!rc && !out->body) // "body" written with an escape
         return td_fail_param(err, TD_E_INPUT, "body", "body must be written without escapes in its name");
     return rc;
+}
+
+uint64_t batch_line_digest(const char *text, size_t len)
+{
+    td_sha256 all = td_sha256_of(text, len);
+    uint64_t first = 0;
+    for (int i = 0; i < 8; i++)
+        first = first << 8 | all.b[i];
+    return first;
 }

@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <stdint.h>
+
 enum { BATCH_CUSTOM_ID_MAX = 512, BATCH_LINE_BYTES_MAX = (16 << 20) + (64 << 10) };
 
 typedef struct batch_line {
@@ -17,5 +19,8 @@ typedef struct batch_line {
 
 /* text must outlive *out. TD_E_INPUT says what is wrong with the line. */
 td_rc batch_line_read(const char *text, size_t len, batch_line *out, td_err *err);
+
+/* What tells a line from every other one: 64 bits of its SHA-256. */
+uint64_t batch_line_digest(const char *text, size_t len);
 
 #endif

@@ -3,10 +3,8 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "tools/batch_line.h"
-#include "tools/lines.h"
 #include "tools/output.h"
 
 #include <errno.h>
@@ -22,10 +20,7 @@ enum { RESULT_BYTES_MAX = 256 << 20 };
 #define LINES_MAX (1ull << 32)
 
 /* Never 0 and even: the lowest bit says whether the line is done. */
-static uint64_t id_hash(const char *custom_id)
-{
-    return (td_hash64(custom_id, strlen(custom_id), 0x6261746368u) | 2) & ~1ull;
-}
+static uint64_t mark_of(uint64_t digest) { return (digest | 2) & ~1ull; }
 
 /* Room for one more element of `size` bytes at least doubles what is there; new elements are zero. */
 static void *grown(void *old, uint64_t *cap, uint64_t needed, size_t size)
@@ -39,7 +34,7 @@ static void *grown(void *old, uint64_t *cap, uint64_t needed, size_t size)
     return p;
 }
 
-static td_rc note_seen(batch_out *o, uint64_t number, uint64_t hash, bool failed, td_err *err)
+static td_rc note_seen(batch_out *o, uint64_t number, uint64_t digest, bool failed, td_err *err)
 {
     if (number >= LINES_MAX)
         return td_fail(err, TD_E_INPUT, "line number %llu is out of range", (unsigned long long)number);
@@ -55,7 +50,10 @@ static td_rc note_seen(batch_out *o, uint64_t number, uint64_t hash, bool failed
     o->done_count += !was_done && !failed;
     o->failed_count += failed && !was_seen;
     o->failed_count -= was_seen && !was_done && !failed;
-    o->seen[number] = hash | (was_done || !failed);
+    if (!was_done)
+        o->seen[number] = mark_of(digest) | !failed;
+    if (!failed)
+        o->done_last = TD_MAX(o->done_last, number);
     return TD_OK;
 }
 
@@ -76,19 +74,48 @@ static td_rc add_entry(batch_file *f, batch_entry entry, td_err *err)
     return TD_OK;
 }
 
-/* One result line of an earlier run: "id":"batch-17", its custom id, and whether it has an error. */
+void batch_out_id(td_buf *out, uint64_t number, uint64_t digest)
+{
+    td_buf_fmt(out, "batch-%llu-%016llx", (unsigned long long)number, (unsigned long long)digest);
+}
+
+static bool id_read(const char *id, uint64_t *number, uint64_t *digest)
+{
+    if (strncmp(id, "batch-", 6))
+        return false;
+    char *end = NULL;
+    *number = strtoull(id + 6, &end, 10);
+    if (!*number || *end != '-' || strspn(end + 1, "0123456789abcdef") != 16 || end[17])
+        return false;
+    *digest = strtoull(end + 1, NULL, 16);
+    return true;
+}
+
+/* All answers are of one model. */
+static td_rc note_model(batch_out *o, const td_json *result, td_err *err)
+{
+    const td_json *body = td_json_get(td_json_get(result, "response"), "body");
+    const char *found = td_json_get_str(body, "system_fingerprint", "");
+    if (o->fingerprint[0] && *found && strcmp(o->fingerprint, found))
+        return td_fail(err, TD_E_USAGE, "answers of two models, %s and %.80s: not one batch", o->fingerprint, found);
+    if (*found)
+        snprintf(o->fingerprint, sizeof o->fingerprint, "%s", found);
+    return TD_OK;
+}
+
+/* One result line of an earlier run: its id, whether it has an error, and what answered. */
 static td_rc read_result(batch_out *o, batch_file *f, const td_buf *line, uint64_t end_offset, td_err *err)
 {
     td_json *j = NULL;
     td_rc rc = td_json_parse(td_buf_cstr(line), line->len, &td_json_file_limits, &j, err);
-    const char *id = td_json_get_str(j, "id", "");
-    char *end = NULL;
-    unsigned long long number = strncmp(id, "batch-", 6) ? 0 : strtoull(id + 6, &end, 10);
+    uint64_t number = 0, digest = 0;
     bool failed = td_json_get(j, "error");
-    if (!rc && !(number && end && !*end))
-        rc = td_fail(err, TD_E_INPUT, "not a result of this program: no id of the form batch-N");
+    if (!rc && !id_read(td_json_get_str(j, "id", ""), &number, &digest))
+        rc = td_fail(err, TD_E_INPUT, "not a result of this program: no id of the form batch-LINE-DIGEST");
+    if (!rc && !failed)
+        rc = note_model(o, j, err);
     if (!rc)
-        rc = note_seen(o, number, id_hash(td_json_get_str(j, "custom_id", "")), failed, err);
+        rc = note_seen(o, number, digest, failed, err);
     if (!rc)
         rc = add_entry(f, (batch_entry){number, f->bytes, end_offset - f->bytes, failed}, err);
     td_json_free(j);
@@ -131,26 +158,45 @@ static void sync_dir(const char *path)
     td_buf_free(&dir);
 }
 
-/* FILE.part, of an earlier run or new; with `resume` a finished FILE becomes FILE.part again. */
+static bool holds_something(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && st.st_size;
+}
+
+/* FILE.part, of an earlier run or new; with `resume` a finished FILE becomes FILE.part again. An empty file is none: a
+ * run that was killed while it loaded its model leaves one. */
 static td_rc part_open(batch_file *f, bool resume, td_err *err)
 {
-    bool there = access(f->part, F_OK) == 0;
-    if (!resume && there)
+    if (!resume && (holds_something(f->path) || holds_something(f->part)))
         return td_fail(err, TD_E_USAGE, "%s is there from an earlier run: --resume goes on with it; else remove it",
-                       f->part);
-    if (resume && !there) {
+                       holds_something(f->part) ? f->part : f->path);
+    if (resume && access(f->part, F_OK)) {
         f->was_final = !rename(f->path, f->part);
         if (!f->was_final && errno != ENOENT)
             return td_fail(err, TD_E_IO, "%s: %s", f->path, strerror(errno));
     }
-    f->made = !there && !f->was_final;
-    f->fd = open(f->part, O_RDWR | O_CREAT | O_CLOEXEC | (f->made ? O_EXCL : 0), 0666);
-    if (f->fd < 0)
+    f->fd = open(f->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    struct stat st = {.st_nlink = 1};
+    if (f->fd < 0 || fstat(f->fd, &st))
         return td_fail(err, TD_E_IO, "%s: %s", f->part, strerror(errno));
-    if (flock(f->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+    if (!st.st_nlink || (flock(f->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK))
         return td_fail(err, TD_E_USAGE, "%s: another run writes to it", f->part);
+    f->made = !st.st_size && !f->was_final;
     sync_dir(f->part);
     return TD_OK;
+}
+
+static td_rc stream_open(batch_file *f, bool resume, td_err *err)
+{
+    if (resume)
+        return td_fail(err, TD_E_USAGE, "--resume goes on with a file of results, and '-' leaves none");
+    td_buf name = TD_BUF_INIT;
+    td_buf_str(&name, "stdout");
+    f->part = td_buf_take(&name, NULL);
+    f->fd = STDOUT_FILENO;
+    f->stream = true;
+    return f->part ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory for a path");
 }
 
 static td_rc file_open(batch_out *o, batch_file *f, const char *path, bool resume, td_err *err)
@@ -160,11 +206,11 @@ static td_rc file_open(batch_out *o, batch_file *f, const char *path, bool resum
     if (!path)
         return TD_OK;
     if (!strcmp(path, "-"))
-        return td_fail(err, TD_E_USAGE, "results go to a file, not to '-': a run that is cut off goes on there");
+        return stream_open(f, resume, err);
     struct stat st;
     if (!stat(path, &st) && !S_ISREG(st.st_mode))
         return td_fail(err, TD_E_USAGE, "%s is no regular file, and results go to one: a run that is cut off goes on "
-                       "there", path);
+                       "there; '-' is stdout", path);
     td_buf part = TD_BUF_INIT;
     td_buf_fmt(&part, "%s.part", path);
     f->part = td_buf_take(&part, NULL);
@@ -183,14 +229,44 @@ td_rc batch_out_open(batch_out *o, const char *path, const char *errors_path, bo
     return rc ? rc : file_open(o, &o->errors, errors_path, resume, err);
 }
 
-td_rc batch_out_is_done(const batch_out *o, uint64_t number, const char *custom_id, bool *done, td_err *err)
+static td_rc other_input(const batch_out *o, uint64_t number, const char *what, td_err *err)
+{
+    return td_fail(err, TD_E_USAGE, "line %llu %s than when its result was written: not the same input; give the input "
+                   "of %s, or another output", (unsigned long long)number, what, o->results.path);
+}
+
+td_rc batch_out_is_done(const batch_out *o, uint64_t number, uint64_t digest, bool *done, td_err *err)
 {
     uint64_t seen = number < o->seen_cap ? o->seen[number] : 0;
     *done = seen & 1;
-    return !seen || (seen & ~1ull) == id_hash(custom_id)
-               ? TD_OK
-               : td_fail(err, TD_E_USAGE, "line %llu had another custom_id when this batch began: not the same input",
-                         (unsigned long long)number);
+    return !*done || (seen & ~1ull) == mark_of(digest) ? TD_OK : other_input(o, number, "is another one", err);
+}
+
+td_rc batch_out_check_end(const batch_out *o, uint64_t count, td_err *err)
+{
+    return o->done_last <= count ? TD_OK : other_input(o, o->done_last, "is not there, other", err);
+}
+
+td_rc batch_out_check_input(const batch_out *o, lines *in, td_err *err)
+{
+    td_rc rc = TD_OK;
+    bool done;
+    lines_result got = LINES_OK;
+    while (!rc && in->number < o->done_last && (got = lines_next(in, err)) != LINES_END && got != LINES_ERROR)
+        rc = batch_out_is_done(o, in->number, batch_line_digest(td_buf_cstr(&in->line), in->line.len), &done, err);
+    if (got == LINES_ERROR)
+        return err->rc;
+    return rc ? rc : batch_out_check_end(o, in->number, err);
+}
+
+td_rc batch_out_check_model(const batch_out *o, const char *fingerprint, td_err *err)
+{
+    if (!o->fingerprint[0] || !strcmp(o->fingerprint, fingerprint))
+        return TD_OK;
+    return td_fail(err, TD_E_USAGE,
+                   "answers in %s have the fingerprint %s, and this model, with the flags given, has %s: not the "
+                   "same model or numerics; give that model, or another output",
+                   o->results.path, o->fingerprint, fingerprint);
 }
 
 td_rc batch_out_put(batch_out *o, uint64_t number, bool failed, const td_buf *line, td_err *err)
@@ -199,15 +275,18 @@ td_rc batch_out_put(batch_out *o, uint64_t number, bool failed, const td_buf *li
     td_buf text = TD_BUF_INIT;
     td_buf_add(&text, td_buf_cstr(line), line->len);
     td_buf_char(&text, '\n');
-    td_rc rc = line->failed || text.failed ? td_fail(err, TD_E_NOMEM, "no memory for a result")
-                                           : add_entry(f, (batch_entry){number, f->bytes, text.len, false}, err);
+    td_rc rc = line->failed || text.failed ? td_fail(err, TD_E_NOMEM, "no memory for a result") : TD_OK;
+    if (!rc && !f->stream)
+        rc = add_entry(f, (batch_entry){number, f->bytes, text.len, false}, err);
     if (!rc) {
         f->written = true;
         rc = output_bytes(f->fd, text.data, text.len, err);
     }
     if (!rc) {
         f->bytes += text.len;
-        f->dirty = true;
+        f->dirty = !f->stream;
+    } else if (f->stream) {
+        td_err_prefix(err, "results");
     } else if (ftruncate(f->fd, (off_t)f->bytes)) { // a torn line is dropped by the next --resume as well
         td_err_prefix(err, "%s keeps a torn line", f->part);
     } else {
@@ -222,9 +301,7 @@ static td_rc file_sync(batch_file *f, td_err *err)
     if (!f->dirty)
         return TD_OK;
     f->dirty = false;
-    return fsync(f->fd) && errno != EINVAL && errno != EROFS // a pipe or device has nothing to sync
-               ? td_fail(err, TD_E_IO, "%s: %s", f->part, strerror(errno))
-               : TD_OK;
+    return fsync(f->fd) ? td_fail(err, TD_E_IO, "%s: %s", f->part, strerror(errno)) : TD_OK;
 }
 
 td_rc batch_out_sync(batch_out *o, bool now, td_err *err)
@@ -311,7 +388,7 @@ td_rc batch_out_close(batch_out *o, bool complete, bool ordered, td_err *err)
     batch_file *files[] = {&o->results, &o->errors};
     for (int i = 0; i < 2; i++) {
         batch_file *f = files[i];
-        if (f->fd >= 0) {
+        if (f->fd >= 0 && !f->stream) {
             rc = rc ? rc : file_sync(f, err);
             if (!rc)
                 rc = complete ? file_finish(f, ordered, err) : file_leave(f, err);

@@ -1,20 +1,26 @@
 /* batch_out.h - the result files of a batch: written as FILE.part, named FILE when all is done.
  *
  * A result is one line, written by one write at the end and synced at least once a second. A run that was killed leaves
- * complete lines and at most one torn one, which resuming drops. A line's place in the input is part of its id, so what
- * is done is known without reading the input, and resuming with another input is noticed.
+ * complete lines and at most one torn one, which resuming drops. A line's place in the input and its digest are part of
+ * its id, so what is done is known without reading the input, and a line that changed is noticed; an answer's
+ * system_fingerprint tells the model and the arithmetic. All of that is in the results themselves: there is no second
+ * file that could be lost or disagree.
  *
  * Lines that failed in an earlier run are not done: they are tried again, and their old results stay in FILE.part
  * until the end. FILE holds each line once: where old results are to be left out, or lines are to be brought into the
- * order of the input, it is written anew beside FILE.part, synced, and only then given its name. One thread. */
+ * order of the input, it is written anew beside FILE.part, synced, and only then given its name. FILE may be '-': then
+ * results go to stdout, and there is nothing to resume. One thread. */
 #ifndef TD_TOOLS_BATCH_OUT_H
 #define TD_TOOLS_BATCH_OUT_H
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "tools/lines.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+enum { BATCH_FINGERPRINT_MAX = 63 };
 
 typedef struct batch_entry { // a result in a file
     uint64_t number;           // of the input line
@@ -24,7 +30,8 @@ typedef struct batch_entry { // a result in a file
 
 typedef struct batch_file {
     const char *path;     // final name; NULL: not used
-    char *part;           // path.part
+    char *part;           // path.part, or what stands for it in messages
+    bool stream;          // stdout
     int fd;
     uint64_t bytes;       // complete lines
     bool dirty;           // not synced
@@ -38,16 +45,27 @@ typedef struct batch_file {
 
 typedef struct batch_out {
     batch_file results, errors;
-    uint64_t *seen;      // [seen_cap] by input line: hash of its custom id, lowest bit: done; 0 = no result
+    uint64_t *seen;      // [seen_cap] by input line: its digest, lowest bit: done; 0 = no result
     uint64_t seen_cap, done_count, failed_count; // of earlier runs
+    uint64_t done_last;  // highest number of a line that is done, 0 = none
+    char fingerprint[BATCH_FINGERPRINT_MAX + 1]; // of their answers, "" = none
     uint64_t synced_ns;
 } batch_out;
 
-/* TD_E_USAGE when FILE.part is there and `resume` is not asked for, or another program writes to it. errors_path may be
- * NULL. */
+/* TD_E_USAGE when FILE or FILE.part holds something and `resume` is not asked for, when another program writes to it,
+ * or when its answers are of two models. errors_path may be NULL. */
 td_rc batch_out_open(batch_out *o, const char *path, const char *errors_path, bool resume, td_err *err);
-/* Whether input line `number` went well in an earlier run; TD_E_USAGE when it had another custom id then. */
-td_rc batch_out_is_done(const batch_out *o, uint64_t number, const char *custom_id, bool *done, td_err *err);
+/* Whether input line `number` went well in an earlier run; TD_E_USAGE when it was another line then. A line that failed
+ * may have been mended since. */
+td_rc batch_out_is_done(const batch_out *o, uint64_t number, uint64_t digest, bool *done, td_err *err);
+/* Every line that is done against `in`, which is read to its end. */
+td_rc batch_out_check_input(const batch_out *o, lines *in, td_err *err);
+/* TD_E_USAGE when the input ended after `count` lines and a later one is done. */
+td_rc batch_out_check_end(const batch_out *o, uint64_t count, td_err *err);
+/* TD_E_USAGE when earlier answers are of another model, or of other arithmetic, than `fingerprint` says. */
+td_rc batch_out_check_model(const batch_out *o, const char *fingerprint, td_err *err);
+/* "batch-NUMBER-DIGEST", the id of a result. */
+void batch_out_id(td_buf *out, uint64_t number, uint64_t digest);
 /* The result of input line `number`, without its newline. TD_E_IO when it cannot be written: what was there stays
  * resumable. */
 td_rc batch_out_put(batch_out *o, uint64_t number, bool failed, const td_buf *line, td_err *err);

@@ -29,8 +29,11 @@ void batch_sum_print(const batch_sum *s, bool complete, const char *output)
             (long long)s->cached_tokens, (long long)s->output_tokens);
     fprintf(stderr, "time     %.2f s, %.1f tokens/s in, %.1f out\n", seconds(s), rate(s, s->prompt_tokens),
             rate(s, s->output_tokens));
+    bool stream = !strcmp(output, "-");
     if (complete)
-        fprintf(stderr, "results  %s\n", output);
+        fprintf(stderr, "results  %s\n", stream ? "on stdout" : output);
+    else if (stream)
+        fprintf(stderr, "not complete; results to stdout cannot be resumed\n");
     else
         fprintf(stderr, "not complete; results so far are in %s.part, --resume goes on\n", output);
 }

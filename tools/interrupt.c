@@ -57,6 +57,14 @@ void interrupt_restore(void)
         set(all[i], SIG_DFL);
 }
 
+_Noreturn void interrupt_die(void)
+{
+    int by = terminated ? SIGTERM : SIGINT;
+    set(by, SIG_DFL);
+    raise(by);
+    _exit(128 + by); // it was blocked
+}
+
 int interrupt_count(void) { return count; }
 void interrupt_reset(void) { count = terminated; }
 bool interrupt_terminated(void) { return terminated; }

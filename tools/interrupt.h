@@ -9,6 +9,8 @@
  * signal may interrupt return EINTR. */
 void interrupt_watch(void (*on)(int count));
 void interrupt_restore(void); // the default: a signal ends the process
+/* Ends the process by the signal that was caught, as if nobody had watched: whoever waits sees what happened. */
+_Noreturn void interrupt_die(void);
 int interrupt_count(void);
 void interrupt_reset(void);        // forgets SIGINTs; a SIGTERM is never forgotten
 bool interrupt_terminated(void);   // there was a SIGTERM

@@ -9,7 +9,9 @@ typedef struct local local;
 
 /* Returns when the model is loaded. names: what requests may call the model, beside MODEL and its base name. */
 td_rc local_open(const flags *f, local **out, td_err *err);
-const char *local_socket(const local *l); // path of the socket
+const char *local_socket(const local *l); // a path to the socket, of this process alone
+/* What its answers say in system_fingerprint: the model and the numerics. */
+td_rc local_fingerprint(const local *l, char *out, size_t size, td_err *err);
 /* Why the server is gone, TD_OK while it is there. */
 td_rc local_ended(const local *l, td_err *err);
 void local_close(local *l);

@@ -1,6 +1,7 @@
 /* perplexity: the text is cut into chunks of --ctx tokens; in each the tokens of the second half are scored, each given
  * all before it in its chunk; where the model wants BOS, it takes the place of the chunk's first token. That is how
- * llama-perplexity counts, so figures compare. Results: a running line a chunk on stderr, the estimate on stdout. */
+ * llama-perplexity counts, so figures compare. Results: a running line a chunk on stderr, the estimate on stdout. What
+ * is interrupted has no estimate, for nothing would tell that it is one of a part; the process ends by the signal. */
 #include "tools/verbs.h"
 
 #include "base/arena.h"
@@ -27,6 +28,7 @@ typedef struct scorer {
     float *rows;              // [rows_max][vocab]
     double nll, nll_squares;
     int64_t count;
+    int64_t chunks, chunks_done;
 } scorer;
 
 /* Negative log likelihood of `id` under a row of logits. */
@@ -68,15 +70,16 @@ static td_rc score(scorer *s, const td_tokens *text, int64_t chunks, td_err *err
     if (text->count < 2 * s->ctx)
         return td_fail(err, TD_E_INPUT, "the text has %d tokens; at least %d are needed for chunks of %d (--ctx)",
                        text->count, 2 * s->ctx, s->ctx);
-    chunks = chunks ? TD_MIN(chunks, all) : all;
-    for (int64_t i = 0; i < chunks && !interrupt_count(); i++) {
+    s->chunks = chunks ? TD_MIN(chunks, all) : all;
+    for (int64_t i = 0; i < s->chunks && !interrupt_count(); i++) {
         memcpy(s->ids, text->ids + i * s->ctx, (size_t)s->ctx * sizeof *s->ids);
         if (add_bos)
             s->ids[0] = bos;
         td_rc rc = score_chunk(s, err);
         if (rc)
             return rc;
-        fprintf(stderr, "[%lld/%lld] %.4f\n", (long long)i + 1, (long long)chunks, exp(s->nll / (double)s->count));
+        fprintf(stderr, "[%lld/%lld] %.4f\n", (long long)i + 1, (long long)s->chunks, exp(s->nll / (double)s->count));
+        s->chunks_done = i + 1;
     }
     return TD_OK;
 }
@@ -114,8 +117,6 @@ static td_rc scorer_init(scorer *s, const flags *f, td_err *err)
 
 static td_rc print_estimate(const scorer *s, td_err *err)
 {
-    if (!s->count)
-        return TD_OK; // interrupted before the first chunk
     double mean = s->nll / (double)s->count, variance = s->nll_squares / (double)s->count - mean * mean;
     double error = variance > 0 ? sqrt(variance / (double)TD_MAX(s->count - 1, 1)) : 0;
     td_buf out = TD_BUF_INIT;
@@ -124,6 +125,13 @@ static td_rc print_estimate(const scorer *s, td_err *err)
     td_rc rc = output_buf(&out, err);
     td_buf_free(&out);
     return rc;
+}
+
+/* A second signal does not wait for the chunk in work. */
+static void on_interrupt(int count)
+{
+    if (count > 1)
+        interrupt_die();
 }
 
 td_rc verb_perplexity(const flags *f, int *exit_status, td_err *err)
@@ -139,17 +147,23 @@ td_rc verb_perplexity(const flags *f, int *exit_status, td_err *err)
         rc = scorer_init(&s, f, err);
     if (!rc)
         rc = td_tokenize(s.engine, td_buf_cstr(&text), text.len, TD_TEXT_ADD_SPECIAL, &tokens, err);
-    interrupt_watch(NULL);
+    interrupt_watch(on_interrupt);
     if (!rc)
         rc = score(&s, &tokens, flags_int(f, "chunks"), err);
-    interrupt_restore();
-    if (!rc)
+    bool interrupted = !rc && s.chunks_done < s.chunks;
+    if (!rc && !interrupted)
         rc = print_estimate(&s, err);
+    if (interrupted)
+        fprintf(stderr, "interrupted after %lld of %lld chunks: no result\n", (long long)s.chunks_done,
+                (long long)s.chunks);
     td_tokens_free(&tokens);
     td_buf_free(&text);
     td_free(s.ids);
     td_free(s.positions);
     td_free(s.rows);
     td_engine_close(s.engine);
+    if (interrupted)
+        interrupt_die();
+    interrupt_restore();
     return rc;
 }

@@ -4,14 +4,13 @@
  *   input lines ──> checked ──> at most --concurrency under way ──> results, as they end or in the input's order
  *
  * A bad line is a result with an error and never ends the run. What ends it early (an interrupt, --fail-fast, a full
- * disk, a kill) leaves OUT.part, and --resume goes on there. Memory is bounded by the lines under way and, with
- * --ordered, by those that wait for an earlier one. */
+ * disk, a kill) leaves OUT.part, and --resume goes on there, with the same input and the same model only. Memory is
+ * bounded by the lines under way and, with --ordered, by those that wait for an earlier one. */
 #include "tools/verbs.h"
 
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "tools/batch_line.h"
@@ -30,12 +29,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { POLL_MS = 200, RETRY_MS = 100, AHEAD = 4, CONCURRENCY = 256, ANSWER_BYTES_MAX = 256 << 20 };
+enum { POLL_MS = 200, RETRY_MS = 100, LOST_MAX = 50, AHEAD = 4, CONCURRENCY = 256, ANSWER_BYTES_MAX = 256 << 20 };
 
 typedef struct work { // one line under way, or done and waiting for an earlier one
     struct work *prev, *next;
-    uint64_t number, retry_ns;
+    uint64_t number, digest, retry_ns;
     char custom_id[BATCH_CUSTOM_ID_MAX + 1];
+    int lost_count; // connections that ended without an answer
     bool has_custom_id, running, done, failed;
     const char *url;
     td_buf body, answer, result;
@@ -65,7 +65,9 @@ typedef struct batch {
 
 static void put_id(td_buf *b, const work *w)
 {
-    td_buf_fmt(b, "{\"id\":\"batch-%llu\",\"custom_id\":", (unsigned long long)w->number);
+    td_buf_str(b, "{\"id\":\"");
+    batch_out_id(b, w->number, w->digest);
+    td_buf_str(b, "\",\"custom_id\":");
     if (w->has_custom_id)
         td_buf_json_str(b, w->custom_id, strlen(w->custom_id));
     else
@@ -222,7 +224,9 @@ static void end_request(batch *b, CURL *easy, CURLcode code)
     curl_easy_cleanup(easy);
     w->easy = NULL;
     w->running = false;
-    if (status == 429) { // the queue is full: several prompts or choices a line
+    bool full = status == 429; // several prompts or choices a line fill the queue
+    bool lost = code != CURLE_OK && w->lost_count++ < LOST_MAX; // not the line's fault; it may be the server's end
+    if (full || lost) {
         w->retry_ns = td_now_ns() + RETRY_MS * TD_NS_PER_MS;
         return;
     }
@@ -256,12 +260,13 @@ static td_rc note_id(batch *b, const batch_line *line, bool *twice, td_err *err)
     return text && !oom ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory for custom ids");
 }
 
-static work *work_new(batch *b, const batch_line *line)
+static work *work_new(batch *b, const batch_line *line, uint64_t digest)
 {
     work *w = td_alloc(sizeof *w);
     if (!w)
         return NULL;
     w->number = b->in.number;
+    w->digest = digest;
     w->has_custom_id = line->has_custom_id;
     memcpy(w->custom_id, line->custom_id, sizeof w->custom_id);
     w->url = line->url;
@@ -274,25 +279,26 @@ static work *work_new(batch *b, const batch_line *line)
 /* One line of input: passed over when it is blank or done, refused, or sent. */
 static td_rc take_line(batch *b, lines_result got, td_err *err)
 {
-    if (got == LINES_OK && !b->in.line.data[strspn(td_buf_cstr(&b->in.line), " \t\r")])
-        return TD_OK;
+    uint64_t digest = batch_line_digest(td_buf_cstr(&b->in.line), b->in.line.len);
+    bool done = false, twice = false;
+    td_rc rc = batch_out_is_done(&b->out, b->in.number, digest, &done, err);
+    if (rc || (got == LINES_OK && !td_buf_cstr(&b->in.line)[strspn(td_buf_cstr(&b->in.line), " \t\r")]))
+        return rc;
     static batch_line line;
     line = (batch_line){.url = NULL};
     td_err bad = TD_ERR_INIT;
-    bool done = false, twice = false;
     b->sum.lines++;
     if (got == LINES_TOO_LONG)
         td_fail(&bad, TD_E_TOOBIG, "the line is longer than %d bytes", BATCH_LINE_BYTES_MAX);
     else
         batch_line_read(td_buf_cstr(&b->in.line), b->in.line.len, &line, &bad);
-    td_rc rc = batch_out_is_done(&b->out, b->in.number, line.custom_id, &done, err);
-    if (!rc && line.has_custom_id)
+    if (line.has_custom_id)
         rc = note_id(b, &line, &twice, err);
     if (rc || done) {
         b->sum.earlier += done;
         return rc;
     }
-    work *w = work_new(b, &line);
+    work *w = work_new(b, &line, digest);
     if (!w)
         return td_fail(err, TD_E_NOMEM, "no memory for a line");
     if (bad.rc || twice) {
@@ -313,7 +319,9 @@ static td_rc read_more(batch *b, td_err *err)
            b->waiting < AHEAD * b->concurrency) {
         lines_result got = lines_next(&b->in, err);
         b->ended = got == LINES_END || got == LINES_ERROR;
-        rc = b->ended ? err->rc : take_line(b, got, err);
+        rc = got == LINES_ERROR ? err->rc
+             : b->ended         ? batch_out_check_end(&b->out, b->in.number, err)
+                                : take_line(b, got, err);
     }
     return rc;
 }
@@ -331,6 +339,24 @@ static void show(batch *b)
     progress_at(&b->bar, b->sum.lines ? read * (double)finished / (double)b->sum.lines : 0, note);
 }
 
+/* Moves requests on and takes those that ended; waits only when none did, for a result may have to be written, and the
+ * next line to be sent, at once. */
+static td_rc exchange(batch *b, td_err *err)
+{
+    int running, left;
+    bool any = false;
+    if (curl_multi_perform(b->multi, &running))
+        return td_fail(err, TD_E_IO, "libcurl cannot send requests");
+    for (CURLMsg *m; (m = curl_multi_info_read(b->multi, &left));)
+        if (m->msg == CURLMSG_DONE) {
+            end_request(b, m->easy_handle, m->data.result);
+            any = true;
+        }
+    if (!any && curl_multi_poll(b->multi, NULL, 0, POLL_MS, NULL))
+        return td_fail(err, TD_E_IO, "libcurl cannot wait for its sockets");
+    return TD_OK;
+}
+
 static td_rc run(batch *b, td_err *err)
 {
     td_rc rc = TD_OK;
@@ -341,15 +367,11 @@ static td_rc run(batch *b, td_err *err)
             rc = write_done(b, err);
         if (rc || ((b->ended || b->stopping) && !b->under_way && !b->waiting) || interrupt_count() > 1)
             break;
-        int running, left;
         rc = local_ended(b->server, err); // by itself: its engine failed
         if (!rc)
             rc = retry_due(b, err);
-        if (!rc && (curl_multi_perform(b->multi, &running) || curl_multi_poll(b->multi, NULL, 0, POLL_MS, NULL)))
-            rc = td_fail(err, TD_E_IO, "libcurl cannot wait for its sockets");
-        for (CURLMsg *m; !rc && (m = curl_multi_info_read(b->multi, &left));)
-            if (m->msg == CURLMSG_DONE)
-                end_request(b, m->easy_handle, m->data.result);
+        if (!rc)
+            rc = exchange(b, err);
         show(b);
     }
     return rc;
@@ -367,8 +389,11 @@ static td_rc check_output(const struct stat *in, const char *path, td_err *err)
 static td_rc open_input(batch *b, td_err *err)
 {
     const char *path = flags_str(b->f, "input");
-    if (!path || !flags_str(b->f, "output"))
+    const char *output = flags_str(b->f, "output"), *summary = flags_str(b->f, "summary-json");
+    if (!path || !output)
         return td_fail(err, TD_E_USAGE, "usage: tandem run-batch MODEL -i IN.jsonl -o OUT.jsonl [flags]");
+    if (summary && !strcmp(summary, "-") && !strcmp(output, "-"))
+        return td_fail_param(err, TD_E_USAGE, "summary-json", "results and --summary-json cannot both go to stdout");
     b->in_fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     struct stat st;
     if (b->in_fd < 0 || fstat(b->in_fd, &st))
@@ -377,8 +402,32 @@ static td_rc open_input(batch *b, td_err *err)
         return td_fail(err, TD_E_IO, "%s is a directory, not a file of batch lines", path);
     b->in_bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
     lines_init(&b->in, b->in_fd, BATCH_LINE_BYTES_MAX);
-    td_rc rc = check_output(&st, flags_str(b->f, "output"), err);
+    td_rc rc = check_output(&st, output, err);
     return rc ? rc : check_output(&st, flags_str(b->f, "errors"), err);
+}
+
+/* A file is held against earlier results before anything is done; from a pipe, lines are looked at as they come. */
+static td_rc check_input(batch *b, td_err *err)
+{
+    off_t start = b->out.done_last && b->in_bytes ? lseek(b->in_fd, 0, SEEK_CUR) : -1;
+    if (start < 0)
+        return TD_OK;
+    td_rc rc = batch_out_check_input(&b->out, &b->in, err);
+    lines_free(&b->in);
+    lines_init(&b->in, b->in_fd, BATCH_LINE_BYTES_MAX);
+    if (!rc && lseek(b->in_fd, start, SEEK_SET) < 0)
+        rc = td_fail(err, TD_E_IO, "%s: %s", flags_str(b->f, "input"), strerror(errno));
+    return rc;
+}
+
+static td_rc open_server(batch *b, td_err *err)
+{
+    char fingerprint[BATCH_FINGERPRINT_MAX + 1] = "";
+    td_rc rc = local_open(b->f, &b->server, err);
+    if (rc || !b->out.fingerprint[0])
+        return rc;
+    rc = local_fingerprint(b->server, fingerprint, sizeof fingerprint, err);
+    return rc ? rc : batch_out_check_model(&b->out, fingerprint, err);
 }
 
 static td_rc setup(batch *b, td_err *err)
@@ -387,6 +436,8 @@ static td_rc setup(batch *b, td_err *err)
     td_rc rc = open_input(b, err);
     if (!rc)
         rc = batch_out_open(&b->out, flags_str(f, "output"), flags_str(f, "errors"), flags_bool(f, "resume"), err);
+    if (!rc)
+        rc = check_input(b, err);
     if (!rc && !td_map_init(&b->seen, 1024))
         rc = td_fail(err, TD_E_NOMEM, "no memory for custom ids");
     td_arena_init(&b->ids, 0);
@@ -400,7 +451,7 @@ static td_rc setup(batch *b, td_err *err)
     b->concurrency = (int32_t)(flags_int(f, "concurrency") ? flags_int(f, "concurrency") : seqs);
     b->ordered = flags_bool(f, "ordered");
     curl_multi_setopt(b->multi, CURLMOPT_MAXCONNECTS, (long)b->concurrency);
-    return rc ? rc : local_open(f, &b->server, err);
+    return rc ? rc : open_server(b, err);
 }
 
 static td_rc teardown(batch *b, bool complete, td_err *err)
@@ -419,6 +470,13 @@ static td_rc teardown(batch *b, bool complete, td_err *err)
     if (b->in_fd > STDIN_FILENO)
         close(b->in_fd);
     return rc;
+}
+
+/* A batch that is not complete is no success, whoever ended it; --fail-fast ends it for a line that failed. */
+static int status_of(const batch *b, bool complete)
+{
+    bool stopped_itself = !interrupt_count() && b->sum.failed;
+    return complete || stopped_itself ? (b->sum.failed ? VERB_EXIT_LINES_FAILED : 0) : td_rc_exit(TD_E_CANCELED);
 }
 
 td_rc verb_run_batch(const flags *f, int *exit_status, td_err *err)
@@ -444,7 +502,7 @@ td_rc verb_run_batch(const flags *f, int *exit_status, td_err *err)
         batch_sum_print(&b.sum, complete && !rc, flags_str(f, "output"));
     if (began && !rc && flags_str(f, "summary-json"))
         rc = batch_sum_json(&b.sum, complete, flags_str(f, "summary-json"), err);
-    if (b.sum.failed)
-        *exit_status = VERB_EXIT_LINES_FAILED;
+    if (!rc)
+        *exit_status = status_of(&b, complete);
     return rc;
 }

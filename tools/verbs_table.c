@@ -99,11 +99,12 @@ static const flags_def defs[] = {
     {"input", FLAG_STR, NULL, V(RUN_BATCH), "FILE", .letter = 'i', .group = G_INPUT,
      .help = "Batch lines as OpenAI's batch API takes them; - reads stdin."},
     {"output", FLAG_STR, NULL, V(RUN_BATCH), "FILE", .letter = 'o', .group = G_INPUT,
-     .help = "Results, one line each. While running it is FILE.part."},
+     .help = "Results, one line each; - is stdout. While running it is FILE.part. A FILE that is there is not written "
+             "over."},
     {"errors", FLAG_STR, NULL, V(RUN_BATCH), "FILE", .group = G_INPUT,
      .help = "Failed lines go here instead of the output."},
     {"resume", FLAG_BOOL, NULL, V(RUN_BATCH), .group = G_INPUT,
-     .help = "Go on where an earlier run of the same files ended; lines that failed are tried again."},
+     .help = "Go on where an earlier run of the same input and model ended; lines that failed are tried again."},
     {"ordered", FLAG_BOOL, NULL, V(RUN_BATCH), .group = G_INPUT, .help = "Results in the order of the input."},
     {"fail-fast", FLAG_BOOL, NULL, V(RUN_BATCH), .group = G_INPUT, .help = "Stop at the first line that fails."},
     {"concurrency", FLAG_INT, "auto", V(RUN_BATCH), "N", .max = TD_SEQS_MAX, .group = G_INPUT,
@@ -311,7 +312,7 @@ static const flags_verb verbs[VERB_COUNT] = {
                         "Lines {\"custom_id\":…,\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{…}} in, "
                         "lines {\"id\":…,\"custom_id\":…,\"response\":{\"status_code\":…,\"body\":…},\"error\":…} out. "
                         "A bad line becomes a result with an error; the exit status is 6 then. What ends the run early "
-                        "leaves OUT.part, and --resume goes on there."},
+                        "leaves OUT.part, and --resume goes on there, if input and model are the same."},
     [VERB_BENCH_LATENCY] = {"bench latency", "MODEL", "speed of prompt reading and generation, row by row",
                             "Rows as llama-bench names them: pp512 reads a prompt of 512 tokens, tg128 generates 128 "
                             "tokens, for each batch and depth; tokens a second of all sequences together, mean and "
@@ -357,8 +358,11 @@ static const char *const notes[] = {
     "MODEL is a .gguf file (the first part of a split one), a directory in the Hugging Face layout, or "
     "org/name[@revision] in the hub cache (HF_HUB_CACHE, HF_HOME).",
     "EXIT STATUS",
-    "0 ok\n1 failed while running\n2 wrong usage\n3 model invalid or unsupported\n4 not enough memory, or device "
-    "missing\n5 cannot bind\n6 batch finished with failed lines\n70 watchdog or device fault",
+    "0 done; also serve, chat and complete after SIGTERM or SIGINT, whether what ran could end or was cut off\n"
+    "1 failed while running; also a batch that a signal ended before each line had a result\n2 wrong usage\n"
+    "3 model invalid or not supported\n4 not enough memory, or device missing\n5 cannot bind\n"
+    "6 a batch finished with failed lines, or --fail-fast stopped it\n"
+    "70 the engine stood still or lost its device, see --health-stall; or an internal error",
     "ENVIRONMENT",
     "Every flag may be given as TANDEM_NAME: TANDEM_MAX_MODEL_LEN=8k. Unknown names that begin so are errors; those "
     "that Kubernetes makes for services are passed over.",

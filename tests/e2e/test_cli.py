@@ -331,6 +331,17 @@ def test_perplexity_is_what_llama_cpp_says(name, theirs):
     assert abs(math.log(float(out.split()[1])) / math.log(theirs) - 1) < 5e-3
 
 
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_perplexity_has_no_result(tmp_path, by):
+    (tmp_path / "text").write_text("All work and no play makes Jack a dull boy. " * 20000)
+    words = ["perplexity", MODEL, *SMALL, "-f", tmp_path / "text", "-c", "64"]
+    process = subprocess.Popen([str(BINARY), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    assert process.stderr.readline().startswith(b"[1/")
+    process.send_signal(by)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == -by and out == b"" and b"no result" in err
+
+
 SAY = ["-p", "x", "-n", "1"]
 
 
@@ -473,10 +484,13 @@ def test_batch(tmp_path):
     assert (summary["lines"], summary["ok"], summary["failed"], summary["complete"]) == (30, 30, 0, True)
     assert summary["output_tokens"] == 180
     assert not (tmp_path / "out.jsonl.part").exists()
-    # The same answers one by one.
-    status, _, _ = batch(tmp_path, data, "--concurrency", "1")
-    alone = {r["custom_id"]: r["response"]["body"]["choices"] for r in results(tmp_path / "out.jsonl")}
-    assert status == 0 and alone == {r["custom_id"]: r["response"]["body"]["choices"] for r in rows}
+    # A finished file is not written over; the same answers one by one, on stdout.
+    status, _, err = batch(tmp_path, data)
+    assert status == 2 and "--resume" in err and results(tmp_path / "out.jsonl") == rows
+    status, out, err = run("run-batch", MODEL, *SMALL, "-i", "-", "-o", "-", "--concurrency", "1", stdin=data, cwd=tmp_path)
+    alone = {r["custom_id"]: r["response"]["body"]["choices"] for r in map(json.loads, out.splitlines())}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert status == 0 and "on stdout" in err and alone == {r["custom_id"]: r["response"]["body"]["choices"] for r in rows}
 
 
 def test_bad_lines_are_results(tmp_path):
@@ -558,6 +572,18 @@ def test_killed_at_any_moment(tmp_path):
     status, _, err = run(*words, "--resume")
     assert status == 2 and "not the same input" in err
     assert (tmp_path / "out.jsonl").read_bytes() == before
+    # The same ids, another temperature in one line; then the same input and another model.
+    lines = [line(f"k{i}", {"max_tokens": 24}) for i in range(total)]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines[:-1] + [line(f"k{total - 1}", {"temperature": 0.1})]) + b"\n")
+    status, _, err = run(*words, "--resume")
+    assert status == 2 and f"line {total} is another one" in err
+    status, _, err = run(*words[:4], "-i", "-", *words[6:], "--resume", stdin=b"\n".join(lines[:-1]))
+    assert status == 2 and f"line {total} is not there" in err
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    status, _, err = run("run-batch", MODELS / "gemma-3-270m-Q4_K_M.gguf", *words[2:], "--resume")
+    assert status == 2 and "fingerprint" in err and "not the same model" in err
+    assert run(*words, "--resume", "--kv-cache-dtype", "float32")[0] == 2  # other numbers in the cache, other answers
+    assert (tmp_path / "out.jsonl").read_bytes() == before and not part.exists()
     # Nor does a model that does not load take the results away, or leave an empty file in the way.
     (tmp_path / "bad.gguf").write_bytes(b"GGUF")
     assert run("run-batch", tmp_path / "bad.gguf", *words[2:], "--resume")[0] == 3
@@ -582,7 +608,9 @@ def test_failed_lines_are_tried_again(tmp_path):
 
 
 @pytest.mark.parametrize("words, part", [
-    (["-o", "-"], "to a file"),
+    (["-o", "-", "--resume"], "goes on with a file"),
+    (["-o", "-", "--errors", "-"], "same file"),
+    (["-o", "-", "--summary-json", "-"], "both go to stdout"),
     (["-o", "in.jsonl"], "would be overwritten"),
     (["-o", "./in.jsonl"], "would be overwritten"),
     (["-o", "out.jsonl", "--errors", "out.jsonl"], "same file"),
@@ -622,10 +650,33 @@ def test_interrupt_drains(tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    assert process.returncode == 1, err  # not complete: whoever waits for OUT must not take it for done
     assert b"--resume" in err
     rows = results(part)
     assert 0 < len(rows) < 200 and all(r["response"]["status_code"] == 200 for r in rows)
+
+
+def test_a_batch_waits_for_nothing_but_its_engine(tmp_path):
+    """A line that is alone is sent as soon as the one before has ended."""
+    data = b"\n".join(line(f"r{i}", {"max_tokens": 1}) for i in range(20)) + b"\n"
+    status, out, err = batch(tmp_path, data, "--concurrency", "1", "--summary-json", "-")
+    assert status == 0 and json.loads(out)["seconds"] < 20 * 0.2, err
+
+
+def test_killed_batch_leaves_no_socket(tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(line(f"r{i}", {"max_tokens": 1500, "ignore_eos": True}) for i in range(8)))
+    out, tmp = tmp_path / "out.jsonl", tmp_path / "tmp"
+    tmp.mkdir()
+    words = [BINARY, "run-batch", MODEL, *SMALL, "-i", tmp_path / "in.jsonl", "-o", out]
+    process = subprocess.Popen([str(w) for w in words], stderr=subprocess.DEVNULL, env={**ENV, "TMPDIR": str(tmp)})
+    wait_for(lambda: (tmp_path / "out.jsonl.part").exists())
+    time.sleep(1)
+    assert process.poll() is None and not list(tmp.iterdir())
+    process.kill()
+    process.wait()
+    assert (tmp_path / "out.jsonl.part").stat().st_size == 0
+    # Nor is the empty file in the way of the next run.
+    assert batch(tmp_path, line("a"))[0] == 0
 
 
 def test_fail_fast(tmp_path):
@@ -640,3 +691,4 @@ def test_batch_usage_and_bad_model(tmp_path):
     assert run("run-batch", MODEL, "-i", tmp_path / "none", "-o", tmp_path / "o")[0] == 1
     (tmp_path / "bad.gguf").write_bytes(b"GGUF")
     assert run("run-batch", tmp_path / "bad.gguf", "-i", tmp_path / "in.jsonl", "-o", tmp_path / "o")[0] == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.gguf", "in.jsonl"]

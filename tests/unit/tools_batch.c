@@ -163,10 +163,16 @@ static void bad_lines_keep_their_id(void **state)
 
 /* ------------------------------------------------------------------ results */
 
-static void put(batch_out *o, bool failed, int number, const char *id)
+static uint64_t digest(const char *text) { return batch_line_digest(text, strlen(text)); }
+
+/* A result of the line whose whole text is `line`. */
+static void put(batch_out *o, bool failed, int number, const char *line)
 {
     td_buf b = TD_BUF_INIT;
-    td_buf_fmt(&b, "{\"id\":\"batch-%d\",\"custom_id\":\"%s\",\"error\":%s}", number, id, failed ? "{}" : "null");
+    td_buf_str(&b, "{\"id\":\"");
+    batch_out_id(&b, (uint64_t)number, digest(line));
+    td_buf_fmt(&b, "\",\"response\":{\"body\":{\"system_fingerprint\":\"model\"}},\"error\":%s}",
+               failed ? "{}" : "null");
     assert_int_equal(batch_out_put(o, (uint64_t)number, failed, &b, NULL), TD_OK);
     td_buf_free(&b);
 }
@@ -213,10 +219,11 @@ static void results_survive_a_kill(void **state)
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
     assert_int_equal(o.done_count, 1);
     assert_int_equal(o.failed_count, 1);
-    assert_true(batch_out_is_done(&o, 1, "a", &done, NULL) == TD_OK && done);
-    assert_true(batch_out_is_done(&o, 2, "b", &done, NULL) == TD_OK && !done);
-    assert_true(batch_out_is_done(&o, 3, "c", &done, NULL) == TD_OK && !done); // failed: tried again
-    assert_int_equal(batch_out_is_done(&o, 3, "other", &done, NULL), TD_E_USAGE);
+    assert_true(batch_out_is_done(&o, 1, digest("a"), &done, NULL) == TD_OK && done);
+    assert_true(batch_out_is_done(&o, 2, digest("b"), &done, NULL) == TD_OK && !done);
+    assert_true(batch_out_is_done(&o, 3, digest("c"), &done, NULL) == TD_OK && !done); // failed: tried again
+    assert_true(batch_out_is_done(&o, 3, digest("mended"), &done, NULL) == TD_OK && !done);
+    assert_int_equal(batch_out_is_done(&o, 1, digest("A"), &done, NULL), TD_E_USAGE);
     put(&o, false, 3, "c");
     put(&o, false, 2, "b");
     assert_int_equal(batch_out_close(&o, true, false, NULL), TD_OK);
@@ -262,7 +269,7 @@ static void failed_lines_are_tried_again(void **state)
     assert_int_equal(batch_out_open(&o, at("out"), at("err"), true, NULL), TD_OK);
     assert_int_equal(o.done_count, 2);
     assert_int_equal(o.failed_count, 1);
-    assert_true(batch_out_is_done(&o, 5, "e", &done, NULL) == TD_OK && done);
+    assert_true(batch_out_is_done(&o, 5, digest("e"), &done, NULL) == TD_OK && done);
     put(&o, false, 4, "d");
     put(&o, false, 3, "c");
     put(&o, true, 2, "b");
@@ -281,12 +288,73 @@ static void failed_lines_are_tried_again(void **state)
     e = (td_err)TD_ERR_INIT;
     assert_int_equal(batch_out_open(&o, at("out"), at("out"), false, &e), TD_E_USAGE);
     batch_out_close(&o, false, false, NULL);
-    assert_int_equal(batch_out_open(&o, at("out"), NULL, false, NULL), TD_OK); // a new run over a finished one …
-    assert_int_equal(batch_out_close(&o, false, false, NULL), TD_OK);          // … that never began
+    e = (td_err)TD_ERR_INIT;
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, false, &e), TD_E_USAGE); // a new run over a finished one
+    assert_non_null(strstr(e.msg, "--resume"));
+    batch_out_close(&o, false, false, NULL);
     assert_string_equal(numbers("out"), "1 3 4 5 2");
     assert_int_equal(access(at("out.part"), F_OK), -1);
     unlink(at("out"));
     unlink(at("err"));
+}
+
+static td_rc check_input(const batch_out *o, const char *text, td_err *err)
+{
+    static lines in;
+    int fd = file_of(text, strlen(text));
+    lines_init(&in, fd, 1 << 20);
+    *err = (td_err)TD_ERR_INIT;
+    td_rc rc = batch_out_check_input(o, &in, err);
+    lines_free(&in);
+    close(fd);
+    return rc;
+}
+
+/* Results go with the input and the model that they were made from, whatever custom ids say. */
+static void another_input_or_model_is_noticed(void **state)
+{
+    (void)state;
+    batch_out o;
+    td_err e = TD_ERR_INIT;
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, false, NULL), TD_OK);
+    put(&o, false, 1, "a");
+    put(&o, true, 2, "b");
+    put(&o, false, 4, "d");
+    batch_out_close(&o, false, false, NULL);
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, true, NULL), TD_OK);
+    static const struct {
+        const char *text, *part; // NULL: the same input
+    } rows[] = {
+        {"a\nb\nc\nd\ne\n", NULL},     {"a\r\nb\r\n\r\nd", NULL},    {"a\nmended\nc\nd\n", NULL},
+        {"A\nb\nc\nd\n", "line 1 is"}, {"a\nc\nd\n", "line 4 is not"}, {"a\nb\nc\nc\nd\n", "line 4 is another"},
+        {"", "line 4 is not"},
+    };
+    for (size_t i = 0; i < TD_COUNT(rows); i++) {
+        assert_int_equal(check_input(&o, rows[i].text, &e), rows[i].part ? TD_E_USAGE : TD_OK);
+        if (rows[i].part && !strstr(e.msg, rows[i].part))
+            fail_msg("'%s' does not hold '%s'", e.msg, rows[i].part);
+    }
+    assert_int_equal(batch_out_check_model(&o, "model", NULL), TD_OK);
+    assert_int_equal(batch_out_check_model(&o, "other", NULL), TD_E_USAGE);
+    batch_out_close(&o, false, false, NULL);
+    tear("out.part", "{\"id\":\"batch-9-0123456789abcdef\",\"response\":{\"body\":{\"system_fingerprint\":\"x\"}}}\n");
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, true, NULL), TD_E_USAGE); // of two models
+    batch_out_close(&o, false, false, NULL);
+    unlink(at("out.part"));
+}
+
+/* A run that was killed before its first result is no earlier run. */
+static void an_empty_file_is_in_nobodys_way(void **state)
+{
+    (void)state;
+    batch_out o;
+    close(open(at("out.part"), O_WRONLY | O_CREAT, 0600));
+    close(open(at("out"), O_WRONLY | O_CREAT, 0600));
+    assert_int_equal(batch_out_open(&o, at("out"), NULL, false, NULL), TD_OK);
+    put(&o, false, 1, "a");
+    assert_int_equal(batch_out_close(&o, true, false, NULL), TD_OK);
+    assert_string_equal(numbers("out"), "1");
+    unlink(at("out"));
 }
 
 static void results_are_synced_within_a_second(void **state)
@@ -321,7 +389,7 @@ static void failing_allocations(void **state)
         e = (td_err)TD_ERR_INIT;
         td_rc b = batch_out_open(&o, at("out"), NULL, true, &e);
         td_buf result = TD_BUF_INIT;
-        td_buf_str(&result, "{\"id\":\"batch-1\",\"custom_id\":\"a\"}");
+        td_buf_str(&result, "{\"id\":\"batch-1-0123456789abcdef\",\"custom_id\":\"a\"}");
         td_rc c = b ? TD_OK : batch_out_put(&o, 1, false, &result, NULL);
         td_buf_free(&result);
         batch_out_close(&o, false, false, NULL);
@@ -342,6 +410,7 @@ int main(void)
         cmocka_unit_test(lines_of_every_kind),     cmocka_unit_test(a_line_longer_than_memory_costs_nothing),
         cmocka_unit_test(body_is_taken_as_written), cmocka_unit_test(bad_lines_keep_their_id),
         cmocka_unit_test(results_survive_a_kill),  cmocka_unit_test(failed_lines_are_tried_again),
+        cmocka_unit_test(another_input_or_model_is_noticed), cmocka_unit_test(an_empty_file_is_in_nobodys_way),
         cmocka_unit_test(results_are_synced_within_a_second), cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
