@@ -34,8 +34,7 @@ void emu_mbar_init(void *bar, uint32_t count, const char *file, int line)
         emu_fail("mbarrier", "an mbarrier for %u arrivals", count);
     emu_access(bar, 8, true, EMU_ACC_PLAIN, NULL);
     if (!b->mbars) {
-        b->mbars = td_alloc(EMU_MBARS_MAX * sizeof *b->mbars);
-        td_assert(b->mbars);
+        b->mbars = emu_alloc(EMU_MBARS_MAX * sizeof *b->mbars);
     }
     uint32_t off = (uint32_t)((uint8_t *)bar - b->smem), i = 0;
     while (i < b->mbar_count && b->mbars[i].off != off)

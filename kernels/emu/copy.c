@@ -26,8 +26,7 @@ void emu_cp_async(void *shared, const void *global, uint32_t bytes, uint32_t fro
     emu_in_flight(shared, bytes, EMU_IN_FLIGHT_CP_ASYNC);
     if (f->copy_count == f->copy_cap) {
         f->copy_cap = f->copy_cap * 2 + 16;
-        f->copies = td_realloc(f->copies, f->copy_cap * sizeof *f->copies);
-        td_assert(f->copies);
+        f->copies = emu_realloc(f->copies, f->copy_cap * sizeof *f->copies);
     }
     f->copies[f->copy_count++] = (emu_copy){.dst = shared, .src = global, .bytes = (uint16_t)bytes,
                                             .from_src = (uint16_t)from_src, .batch = f->copy_batch};

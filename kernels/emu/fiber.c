@@ -134,8 +134,7 @@ emu_fiber *emu_fiber_take(emu_worker *w)
         w->free_fibers = f->next_free;
         return f;
     }
-    f = td_alloc(sizeof *f);
-    td_assert(f);
+    f = emu_alloc(sizeof *f);
     char *base = mmap(NULL, STACK_BYTES + EMU_PAGE, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     td_assert(base != MAP_FAILED && mprotect(base, EMU_PAGE, PROT_NONE) == 0);

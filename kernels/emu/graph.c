@@ -12,12 +12,10 @@ static void node_add(gpu_graph g, gpu_stream s, emu_op *op)
 {
     if (g->count == g->cap) {
         g->cap = g->cap * 2 + 64;
-        g->nodes = td_realloc(g->nodes, g->cap * sizeof *g->nodes);
-        td_assert(g->nodes);
+        g->nodes = emu_realloc(g->nodes, g->cap * sizeof *g->nodes);
     }
     uint32_t i = s->index, joins = g->join_count[i];
-    emu_node n = {.op = op, .stream = i, .deps = td_alloc((joins + 1) * sizeof(int32_t))};
-    td_assert(n.deps);
+    emu_node n = {.op = op, .stream = i, .deps = emu_alloc((joins + 1) * sizeof(int32_t))};
     memcpy(n.deps, g->joins[i], joins * sizeof *n.deps);
     n.dep_count = joins;
     if (g->last[i] >= 0)
@@ -103,8 +101,7 @@ void emu_graph_run(gpu_graph g, gpu_stream s, const uint64_t *sums)
 
 uint64_t *emu_graph_sums(gpu_graph g)
 {
-    uint64_t *sums = td_alloc((g->count + 1) * sizeof *sums);
-    td_assert(sums);
+    uint64_t *sums = emu_alloc((g->count + 1) * sizeof *sums);
     for (uint32_t i = 0; i < g->count; i++)
         if (g->nodes[i].op->from_host)
             sums[i] = emu_sum(g->nodes[i].op->from, g->nodes[i].op->bytes);

@@ -244,7 +244,10 @@ bool emu_place_text(const void *pc, char *out, size_t cap);   // "file:line"
 // block.c
 void emu_fiber_exited(emu_fiber *f);
 
-// mem.c: what rt_malloc and rt_host_alloc gave out
+// mem.c: the emulator's own memory, which no test makes fail; td_free frees it
+void *emu_alloc(size_t bytes); // zeroed
+void *emu_realloc(void *old, size_t bytes);
+// what rt_malloc and rt_host_alloc gave out
 typedef struct emu_region {
     uint8_t *lo, *hi;
     bool device;

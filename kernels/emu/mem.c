@@ -2,13 +2,20 @@
  * Device memory begins as NaN bytes, so that what nobody wrote does not pass for a value. Under the lock of rt.c. */
 #include "kernels/emu/int.h"
 
-#include "base/arena.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/fault.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#endif
 
 enum { ALIGN = 256, ZONE = 256 };
 static const size_t device_bytes_max = (size_t)16 << 30;
@@ -29,16 +36,18 @@ static size_t index_of(const void *at) // the first region that begins after `at
     return lo;
 }
 
-static bool grow(void)
+void *emu_alloc(size_t bytes)
 {
-    if (region_count < region_cap)
-        return true;
-    emu_region *more = td_realloc(regions, (region_cap * 2 + 64) * sizeof *more);
-    if (!more)
-        return false;
-    regions = more;
-    region_cap = region_cap * 2 + 64;
-    return true;
+    void *p = calloc(1, bytes ? bytes : 1);
+    td_assert(p);
+    return p;
+}
+
+void *emu_realloc(void *old, size_t bytes)
+{
+    void *p = realloc(old, bytes);
+    td_assert(p);
+    return p;
 }
 
 static emu_cell *shadow_map(size_t bytes)
@@ -48,42 +57,35 @@ static emu_cell *shadow_map(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
-static bool insert(emu_region r)
+static void insert(emu_region r)
 {
-    if (!grow())
-        return false;
+    if (region_count == region_cap) {
+        region_cap = region_cap * 2 + 64;
+        regions = emu_realloc(regions, region_cap * sizeof *regions);
+    }
     size_t at = index_of(r.lo);
     memmove(&regions[at + 1], &regions[at], (region_count - at) * sizeof *regions);
     regions[at] = r;
     region_count++;
-    return true;
 }
 
 void *emu_mem_alloc(size_t bytes, bool device)
 {
     size_t total;
-    if (bytes == 0 || !td_size_add_ok(bytes, ALIGN + 2 * ZONE, &total) || (device && bytes > device_bytes_max))
+    bool fits = td_size_add_ok(bytes, ALIGN + 2 * ZONE, &total) && (!device || bytes <= device_bytes_max - device_used);
+    if (bytes == 0 || !fits || td_fault_hit(TD_FAULT_ALLOC))
         return NULL;
-#ifdef __SANITIZE_ADDRESS__ // the byte after the last is the sanitizer's
-    total = ALIGN + ZONE + bytes;
-#endif
-    uint8_t *block = device && device_used + bytes > device_bytes_max ? NULL : malloc(total);
+    uint8_t *block = malloc(total);
     emu_region r = {.device = device, .block = block};
     if (block) {
         r.lo = (uint8_t *)td_align_up((uintptr_t)block + ZONE, ALIGN);
-#ifdef __SANITIZE_ADDRESS__
-        r.lo = block + ((total - bytes) & ~(size_t)15);
-        r.lo = (uint8_t *)((uintptr_t)r.lo & ~(uintptr_t)(ALIGN - 1));
-#endif
         r.hi = r.lo + bytes;
+        ASAN_POISON_MEMORY_REGION(block, (size_t)(r.lo - block));
+        ASAN_POISON_MEMORY_REGION(r.hi, (size_t)(block + total - r.hi));
         r.shadow = device && emu_has_checks() ? shadow_map(bytes) : NULL;
         memset(r.lo, 0xff, bytes);
-        if (insert(r)) {
-            device_used += device ? bytes : 0;
-        } else {
-            free(block);
-            block = NULL;
-        }
+        insert(r);
+        device_used += device ? bytes : 0;
     }
     return block ? r.lo : NULL;
 }
@@ -100,6 +102,7 @@ bool emu_mem_free(void *p, bool device)
         device_used -= device ? bytes : 0;
         if (r.shadow)
             munmap(r.shadow, (bytes + 3) / 4 * sizeof(emu_cell));
+        ASAN_UNPOISON_MEMORY_REGION(r.block, bytes + ALIGN + 2 * ZONE);
         free(r.block);
     }
     return found;

@@ -145,8 +145,7 @@ int32_t emu_rt_event_destroy(gpu_event e)
 
 static emu_op *op_new(emu_op_kind kind)
 {
-    emu_op *op = td_alloc(sizeof *op);
-    td_assert(op);
+    emu_op *op = emu_alloc(sizeof *op);
     op->kind = kind;
     return op;
 }
@@ -296,8 +295,7 @@ void emu_launch(const char *name, const char *file, int line, const emu_launch_c
     emu_op *op = op_new(EMU_OP_KERNEL);
     emu_launch_op *k = &op->kernel;
     *k = (emu_launch_op){.name = name, .file = file, .line = line, .smem_bytes = cfg->smem_bytes, .pdl = cfg->pdl,
-                         .run = run, .args_block = td_alloc(args_bytes + ARGS_ALIGN), .args_bytes = args_bytes};
-    td_assert(k->args_block);
+                         .run = run, .args_block = emu_alloc(args_bytes + ARGS_ALIGN), .args_bytes = args_bytes};
     k->args = (void *)td_align_up((uintptr_t)k->args_block, ARGS_ALIGN);
     memcpy(k->args, args, args_bytes);
     memcpy(k->grid, cfg->grid, sizeof k->grid);

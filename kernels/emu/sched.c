@@ -50,8 +50,7 @@ static emu_worker *worker_take(void)
     emu_worker *w = idle.count ? idle.worker[--idle.count] : NULL;
     pthread_mutex_unlock(&workers_lock);
     if (!w) {
-        w = td_alloc(sizeof *w);
-        td_assert(w);
+        w = emu_alloc(sizeof *w);
     }
     return w;
 }
@@ -83,9 +82,8 @@ static void block_open(emu_group *g, uint32_t rank)
     b->thread_count = b->alive = op->block[0] * op->block[1] * op->block[2];
     b->warp_count = (b->thread_count + EMU_WARP - 1) / EMU_WARP;
     b->epoch = b->first_epoch = ++g->worker->epoch;
-    b->fibers = td_alloc(b->thread_count * sizeof *b->fibers);
-    b->meet = td_alloc(sizeof *b->meet * EMU_WARP * b->warp_count);
-    td_assert(b->fibers && b->meet);
+    b->fibers = emu_alloc(b->thread_count * sizeof *b->fibers);
+    b->meet = emu_alloc(sizeof *b->meet * EMU_WARP * b->warp_count);
     emu_smem_open(b, op->smem_bytes);
 }
 
@@ -116,8 +114,7 @@ static void fiber_open(emu_block *b, uint32_t tid)
 
 static emu_group *group_open(emu_worker *w, emu_launch_op *op, uint32_t index)
 {
-    emu_group *g = td_alloc(sizeof *g);
-    td_assert(g);
+    emu_group *g = emu_alloc(sizeof *g);
     g->op = op;
     g->worker = w;
     g->index = index;
@@ -127,9 +124,8 @@ static emu_group *group_open(emu_worker *w, emu_launch_op *op, uint32_t index)
     g->fiber_count = g->fiber_stride * g->block_count;
     g->cluster_epoch = w->epoch + 1;
     g->alive = threads * g->block_count;
-    g->blocks = td_alloc(g->block_count * sizeof *g->blocks);
-    g->order = td_alloc(g->alive * sizeof *g->order);
-    td_assert(g->blocks && g->order);
+    g->blocks = emu_alloc(g->block_count * sizeof *g->blocks);
+    g->order = emu_alloc(g->alive * sizeof *g->order);
     uint32_t n = 0;
     for (uint32_t r = 0; r < g->block_count; r++) {
         block_open(g, r);
@@ -272,8 +268,7 @@ static bool group_run(emu_group *g, bool park)
 
 static void groups_order(emu_launch_op *op)
 {
-    op->group_order = td_alloc(op->group_count * sizeof *op->group_order);
-    td_assert(op->group_order);
+    op->group_order = emu_alloc(op->group_count * sizeof *op->group_order);
     uint64_t random = seed_now;
     for (uint32_t i = 0; i < op->group_count; i++)
         op->group_order[i] = order_now == EMU_REVERSE ? op->group_count - 1 - i : i;

@@ -37,8 +37,7 @@ void emu_smem_open(emu_block *b, size_t bytes)
     if (s) {
         w->free_smem = s->next;
     } else {
-        s = td_alloc(sizeof *s);
-        td_assert(s);
+        s = emu_alloc(sizeof *s);
         s->map = map_zero(MAP_BYTES);
         s->shadow = map_zero((EMU_SMEM_MAX + 4) / 4 * sizeof(emu_cell));
     }

@@ -10,8 +10,7 @@
 
 static uint32_t *clocks(const emu_fiber *f)
 {
-    uint32_t *c = td_alloc(f->block->group->fiber_count * sizeof *c);
-    td_assert(c);
+    uint32_t *c = emu_alloc(f->block->group->fiber_count * sizeof *c);
     return c;
 }
 

@@ -128,8 +128,7 @@ static void check_shared(const emu_transfer *t, uint32_t align)
 static emu_transfer *transfer_new(void *shared, bool is_store, const char *what, const char *file, int line)
 {
     emu_enter(what, file, line);
-    emu_transfer *t = td_alloc(sizeof *t);
-    td_assert(t);
+    emu_transfer *t = emu_alloc(sizeof *t);
     t->fiber = emu_cur;
     t->file = file;
     t->line = line;

@@ -52,8 +52,7 @@ static emu_wgmma_state *state_now(void)
 {
     emu_block *b = emu_cur->block;
     if (!b->wgmma) {
-        b->wgmma = td_alloc(b->warp_count * sizeof *b->wgmma);
-        td_assert(b->wgmma);
+        b->wgmma = emu_alloc(b->warp_count * sizeof *b->wgmma);
     }
     if (emu_cur->warp / EMU_GROUP_WARPS * EMU_GROUP_WARPS + EMU_GROUP_WARPS > b->warp_count)
         emu_fail("wgmma", "wgmma takes four whole warps that begin at a multiple of four");
@@ -171,8 +170,7 @@ static void issue(void **req, uint32_t mask)
     (void)mask;
     if (!s->fenced)
         emu_fail("wgmma fence", "no td_wgmma_fence between the registers' last use and this wgmma");
-    wgmma_op *op = td_alloc(sizeof *op), **end = &s->ops;
-    td_assert(op);
+    wgmma_op *op = emu_alloc(sizeof *op), **end = &s->ops;
     op->args = *first->args;
     op->file = emu_cur->file;
     op->line = emu_cur->line;
@@ -192,8 +190,7 @@ static void issue(void **req, uint32_t mask)
     }
     uint32_t half = op->args.n / 2;
     if (!before) {
-        op->c = td_alloc(EMU_WARP * half * sizeof *op->c);
-        td_assert(op->c);
+        op->c = emu_alloc(EMU_WARP * half * sizeof *op->c);
         for (uint32_t l = 0; l < EMU_WARP; l++)
             memcpy(op->c + l * half, op->d[l], half * sizeof *op->c);
     } else if (before->args.n != op->args.n) {

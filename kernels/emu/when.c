@@ -51,8 +51,7 @@ static emu_release *release_at(emu_launch_op *op, const void *at, bool make)
             return r;
     if (!make)
         return NULL;
-    emu_release *r = td_alloc(sizeof *r + op->group_count * sizeof *r->upto);
-    td_assert(r);
+    emu_release *r = emu_alloc(sizeof *r + op->group_count * sizeof *r->upto);
     r->at = at;
     r->next = op->releases;
     op->releases = r;
@@ -69,8 +68,7 @@ void emu_release_fenced(emu_fiber *f, const void *at, bool writes)
         return;
     uint32_t count = g->op->group_count;
     if (!g->acquired) {
-        g->acquired = td_alloc(count * sizeof *g->acquired);
-        td_assert(g->acquired);
+        g->acquired = emu_alloc(count * sizeof *g->acquired);
     }
     for (uint32_t i = 0; i < count; i++)
         g->acquired[i] = TD_MAX(g->acquired[i], r->upto[i]);

@@ -104,6 +104,17 @@ static bool names_kind(const char *kinds, const char *text)
     return false;
 }
 
+/* Where ASan and UBSan look in place of the hooks. They do not know that pinned memory is the host's alone. */
+static bool sanitizer_sees(const planted *p)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return strcmp(p->file, "memory.cu") == 0 && strcmp(p->name, "host_pointer") != 0;
+#else
+    (void)p;
+    return false;
+#endif
+}
+
 static int check(const planted *p)
 {
     char text[8192];
@@ -114,9 +125,13 @@ static int check(const planted *p)
             print_error("%s without the bug, %s: status %x\n%s", p->name, schedules[i].name, status, text);
             bad++;
         }
-        if (p->hooks && !emu_has_checks())
+        if (p->hooks && !emu_has_checks() && !sanitizer_sees(p))
             continue;
         status = run_child(p, true, i, text, sizeof text);
+        if (p->hooks && !emu_has_checks()) {
+            bad += status == 0;
+            continue;
+        }
         if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT || !names_kind(p->kind, text) ||
             !strstr(text, p->kernel) ||
             (*p->file && !names_marked_line(p, text))) {
