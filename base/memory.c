@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include "base/check.h"
+#include "base/limits.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -160,6 +161,12 @@ td_memory td_memory_now(uint64_t max_rss, const char *root)
     if (!m.machine_bytes)
         m.machine_bytes = UNKNOWN_BYTES;
     return m;
+}
+
+uint64_t td_memory_plannable(const td_memory *m)
+{
+    uint64_t margin = m->bound ? TD_MEMORY_MARGIN_BYTES + m->limit_bytes / TD_MEMORY_MARGIN_SHARE : 0;
+    return m->bound_bytes > margin ? m->bound_bytes - margin : 0;
 }
 
 uint64_t td_memory_resident(void)

@@ -15,6 +15,8 @@ typedef struct td_memory {
     const char *bound;      // its name, for messages; NULL: there is none
 } td_memory;
 
+/* What a plan may take of the bound: all but a margin for what comes and goes. UINT64_MAX: there is no bound. */
+uint64_t td_memory_plannable(const td_memory *m);
 /* max_rss: the caller's own bound on resident memory, 0 = none. root: where /proc and /sys are, "" but in tests. */
 td_memory td_memory_now(uint64_t max_rss, const char *root);
 /* Of this process, without pages of files, which the kernel takes back when it needs them. */

@@ -92,14 +92,7 @@ static uint64_t step_bytes(td_engine *e, const kv_geometry *g, int32_t len)
     return step_sum(&z);
 }
 
-/* What a bound on this process leaves for cache and steps together: all but a margin for what comes and goes. */
-static uint64_t bound_left(const td_memory *m)
-{
-    uint64_t margin = m->bound ? TD_MEMORY_MARGIN_BYTES + m->limit_bytes / TD_MEMORY_MARGIN_SHARE : 0;
-    return m->bound_bytes > margin ? m->bound_bytes - margin : 0;
-}
-
-/* The same on a GPU: its share of the memory, less what is in use and what steps will take. */
+/* Bytes for the cache on a GPU: its share of the memory, less what is in use and what steps will take. */
 static td_rc cache_bytes_gpu(td_engine *e, const kv_geometry *g, int32_t len, uint64_t *out, td_err *err)
 {
     double share = e->opts.gpu_memory_utilization > 0 ? e->opts.gpu_memory_utilization : GPU_SHARE_DEFAULT;
@@ -123,7 +116,7 @@ static td_rc cache_bytes(td_engine *e, const kv_geometry *g, int32_t len, bool s
     if (e->dev->ops->memory)
         return cache_bytes_gpu(e, g, len, out, err);
     td_memory m = td_memory_now(e->opts.max_rss, "");
-    uint64_t left = bound_left(&m), step = step_bytes(e, g, len);
+    uint64_t left = td_memory_plannable(&m), step = step_bytes(e, g, len);
     while (!step_given && step > left / 2 && e->info.max_num_batched_tokens > STEP_TOK_MIN) {
         e->info.max_num_batched_tokens /= 2;
         step = step_bytes(e, g, len);
@@ -138,7 +131,8 @@ static td_rc cache_bytes(td_engine *e, const kv_geometry *g, int32_t len, bool s
                          "a KV cache of %llu MiB and steps of %llu MiB are more than %s of %llu MiB leaves beside the "
                          "weights, %llu MiB; lower --kv-cache-memory, --max-num-seqs or --max-num-batched-tokens",
                          (unsigned long long)(*out >> 20), (unsigned long long)(step >> 20), m.bound,
-                         (unsigned long long)(m.limit_bytes >> 20), (unsigned long long)(bound_left(&m) >> 20));
+                         (unsigned long long)(m.limit_bytes >> 20),
+                         (unsigned long long)(td_memory_plannable(&m) >> 20));
 }
 
 static td_rc plan_kv(td_engine *e, bool step_given, td_err *err)

@@ -197,14 +197,16 @@ static td_rc check_room(const loader *l, size_t bytes)
                                          bytes >> 20, ops->name, (unsigned long long)(unused >> 20));
     }
     td_memory m = td_memory_now(l->o->max_rss, "");
-    if (bytes <= TD_MIN(m.bound_bytes, m.machine_bytes))
+    uint64_t plannable = td_memory_plannable(&m);
+    if (bytes <= TD_MIN(plannable, m.machine_bytes))
         return TD_OK;
-    if (m.machine_bytes < m.bound_bytes)
+    if (m.machine_bytes < plannable)
         return td_fail(l->err, TD_E_NOMEM, "the weights take %zu MiB, but the machine has %llu MiB free", bytes >> 20,
                        (unsigned long long)(m.machine_bytes >> 20));
     return td_fail_param(l->err, TD_E_NOMEM, "max-rss",
-                         "the weights take %zu MiB, but %s of %llu MiB leaves %llu MiB for them", bytes >> 20, m.bound,
-                         (unsigned long long)(m.limit_bytes >> 20), (unsigned long long)(m.bound_bytes >> 20));
+                         "the weights take %zu MiB, but %s of %llu MiB leaves %llu MiB for them; --low-memory keeps "
+                         "them in the page cache", bytes >> 20, m.bound,
+                         (unsigned long long)(m.limit_bytes >> 20), (unsigned long long)(plannable >> 20));
 }
 
 /* Next piece of the model's memory, on its own cache lines. */

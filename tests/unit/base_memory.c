@@ -72,7 +72,11 @@ static void max_rss(void **state)
     td_memory m = td_memory_now(300 * MIB, root);
     assert_true(m.bound_bytes == 300 * MIB - 25600ull * (uint64_t)sysconf(_SC_PAGESIZE) && m.limit_bytes == 300 * MIB);
     assert_string_equal(m.bound, "--max-rss");
-    assert_true(td_memory_now(1 * MIB, root).bound_bytes == 0);
+    td_memory none = td_memory_now(1 * MIB, root), all = td_memory_now(0, root);
+    assert_true(none.bound_bytes == 0 && td_memory_plannable(&none) == 0);
+    assert_true(all.bound || td_memory_plannable(&all) == UINT64_MAX);
+    m.limit_bytes = 320 * MIB, m.bound_bytes = 200 * MIB; // less 32 MiB and a sixteenth
+    assert_true(td_memory_plannable(&m) == 148 * MIB);
 }
 
 static void cgroup_v2(void **state)
