@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef EMU_ASAN
 #include <sanitizer/common_interface_defs.h>
 enum { STACK_BYTES = 256 * 1024 }; // its frames are larger
 #else
@@ -54,7 +54,7 @@ enum { SAVED_WORDS = 20, ENTRY_WORD = 11, FRAME_WORDS = 20 };
 
 static void switch_begin(void **fake, const void *bottom, size_t bytes)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef EMU_ASAN
     __sanitizer_start_switch_fiber(fake, bottom, bytes);
 #else
     (void)fake;
@@ -65,7 +65,7 @@ static void switch_begin(void **fake, const void *bottom, size_t bytes)
 
 static void switch_end(void *fake, const void **bottom, size_t *bytes)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef EMU_ASAN
     __sanitizer_finish_switch_fiber(fake, bottom, bytes);
 #else
     (void)fake;

@@ -18,6 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define EMU_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EMU_ASAN 1
+#endif
+#endif
+
 enum {
     EMU_WARP = 32,
     EMU_GROUP_WARPS = 4,       // of a warpgroup

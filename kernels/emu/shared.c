@@ -11,7 +11,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#ifdef __SANITIZE_ADDRESS__
+#ifdef EMU_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -45,7 +45,7 @@ void emu_smem_open(emu_block *b, size_t bytes)
     b->smem = s->map + EMU_RED_ZONE;
     b->shadow = s->shadow;
     b->smem_bytes = bytes;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef EMU_ASAN
     ASAN_POISON_MEMORY_REGION(s->map, MAP_BYTES);
     ASAN_UNPOISON_MEMORY_REGION(b->smem, bytes);
 #endif

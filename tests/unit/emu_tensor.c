@@ -160,6 +160,58 @@ static void wgmma_plain(void)
     }
 }
 
+static void fp8(void)
+{
+    static uint8_t a[64 * 128], b[32 * 128];
+    static float got[64 * 32];
+    for (int i = 0; i < 64 * 128; i++)
+        a[i] = (uint8_t)((draw() & 1) << 7 | draw() % 0x7f);
+    for (int i = 0; i < 32 * 128; i++)
+        b[i] = (uint8_t)((draw() & 1) << 7 | draw() % 0x7f);
+    uint8_t *da = to_device(a, sizeof a), *db = to_device(b, sizeof b);
+    float *dd = device(sizeof got);
+    emu_test_fp8(da, db, dd, stream);
+    from_device(got, dd, sizeof got);
+    for (int i = 0; i < 64 * 32; i++) {
+        float c = 0;
+        for (int k = 0; k < 128; k += 32) {
+            emu_num x[32], y[32];
+            for (int e = 0; e < 32; e++) {
+                x[e] = emu_num_e4m3(a[i / 32 * 128 + k + e]);
+                y[e] = emu_num_e4m3(b[i % 32 * 128 + k + e]);
+            }
+            c = emu_dot(x, y, 32, c, EMU_FRAC_FP8);
+        }
+        assert_memory_equal(&got[i], &c, 4);
+    }
+    GPU_SYM(rt_free)(da);
+    GPU_SYM(rt_free)(db);
+}
+
+static void boxes(void)
+{
+    static const int32_t at[3][4] = {{0, 0, 0, 0}, {-4, 3, 3, 2}, {8, -1, 1, 1}};
+    static float from[3 * 5 * 4 * 12], to[48], raw[96], zero[48];
+    for (int i = 0; i < 3 * 5 * 4 * 12; i++)
+        from[i] = (float)(i + 1);
+    for (int c = 0; c < 3; c++) {
+        float *df = to_device(from, sizeof from), *dt = to_device(zero, sizeof zero), *dr = device(sizeof raw);
+        emu_test_boxes(df, dt, dr, at[c], stream);
+        from_device(raw, dr, sizeof raw);
+        from_device(to, dt, sizeof to);
+        for (int i = 0; i < 96; i++) {
+            int x = at[c][0] + i % 8, y = at[c][1] + i / 8 % 2, z = at[c][2] + i / 16 % 3, w = at[c][3] + i / 48;
+            bool in = x >= 0 && x < 12 && y >= 0 && y < 4 && z >= 0 && z < 5 && w >= 0 && w < 3;
+            assert_true(raw[i] == (in ? from[((w * 5 + z) * 4 + y) * 12 + x] : 0.0f));
+        }
+        for (int i = 0; i < 48; i++) { // shifted by one in x and in z
+            int x = i % 8 - 1, y = i / 8 % 2, z = i / 16 - 1;
+            assert_true(to[i] == (x >= 0 && z >= 0 ? raw[(z * 2 + y) * 8 + x] : 0.0f));
+        }
+        GPU_SYM(rt_free)(df);
+    }
+}
+
 static void transpose(void)
 {
     uint16_t in[256], out[256];
@@ -183,12 +235,14 @@ SCHEDULES(mma)
 SCHEDULES(transpose)
 SCHEDULES(wgmma)
 SCHEDULES(wgmma_plain)
+SCHEDULES(fp8)
+SCHEDULES(boxes)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mma), cmocka_unit_test(test_transpose), cmocka_unit_test(test_wgmma),
-        cmocka_unit_test(test_wgmma_plain),
+        cmocka_unit_test(test_wgmma_plain), cmocka_unit_test(test_fp8), cmocka_unit_test(test_boxes),
     };
     int32_t cards = 0;
     if (GPU_SYM(rt_count)(&cards) != GPU_OK || cards == 0)

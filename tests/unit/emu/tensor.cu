@@ -173,3 +173,77 @@ GPU_EXTERN void emu_test_wgmma_plain(int kind, const uint16_t *a, const uint16_t
     else
         TD_LAUNCH((wgmma_plain_kernel<32, true, true>), 1, 128, (64 + 32) * 32, s, a, b, d);
 }
+
+/* fp8: D[64][32] = A[64][128] B[32][128]^T, tiles with a swizzle of 128 bytes, k in steps of 32. */
+static __global__ void fp8_kernel(const __grid_constant__ gpu_tensor_map map_a,
+                                  const __grid_constant__ gpu_tensor_map map_b, float *d)
+{
+    TD_SMEM(uint8_t, smem);
+    uint8_t *ta = smem, *tb = smem + 64 * 128;
+    uint64_t *bar = (uint64_t *)(tb + 32 * 128);
+    int t = (int)threadIdx.x;
+    if (t == 0) {
+        td_mbar_init(bar, 1);
+        td_fence_mbar_init();
+        td_mbar_expect_tx(bar, 96 * 128);
+        td_tma_load_2d(ta, &map_a, bar, 0, 0);
+        td_tma_load_2d(tb, &map_b, bar, 0, 0);
+    }
+    __syncthreads();
+    td_mbar_wait(bar, 0);
+    float acc[16];
+    td_wgmma_fence();
+    for (int k = 0; k < 4; k++)
+        td_wgmma_e4m3_ss<32>(acc, td_smem_desc(ta + k * 32, 16, 1024, 128), td_smem_desc(tb + k * 32, 16, 1024, 128),
+                             k > 0);
+    td_wgmma_commit();
+    td_wgmma_wait<0>();
+    for (int j = 0; j < 4; j++)
+        for (int e = 0; e < 4; e++)
+            d[(t / 32 * 16 + t % 32 / 4 + e / 2 * 8) * 32 + j * 8 + t % 4 * 2 + e % 2] = acc[j * 4 + e];
+}
+
+GPU_EXTERN void emu_test_fp8(const uint8_t *a, const uint8_t *b, float *d, gpu_stream s)
+{
+    gpu_tensor_map map[2] = {};
+    for (int i = 0; i < 2; i++) {
+        uint32_t rows = i ? 32 : 64;
+        gpu_tensor_desc t = {(void *)(i ? b : a), 2, 1, 128, {128, rows, 0, 0, 0}, {128, rows, 0, 0, 0},
+                             {0, 128, 0, 0, 0}};
+        if (GPU_SYM(rt_tensor_map)(&map[i], &t) != GPU_OK)
+            map[i].opaque[0] = 0;
+    }
+    TD_LAUNCH(fp8_kernel, 1, 128, 96 * 128 + 8, s, map[0], map[1], d);
+}
+
+/* A box of 8 x 2 x 3 x 2 floats out of a tensor of four dimensions, over its edges; then the first 8 x 2 x 3 of it into
+ * a tensor of three, over its edge. */
+static __global__ void boxes_kernel(const __grid_constant__ gpu_tensor_map from,
+                                    const __grid_constant__ gpu_tensor_map to, float *raw, int x, int y, int z, int w)
+{
+    TD_SMEM(float, box);
+    uint64_t *bar = (uint64_t *)(box + 96);
+    if (threadIdx.x == 0) {
+        td_mbar_init(bar, 1);
+        td_fence_mbar_init();
+        td_mbar_expect_tx(bar, 96 * 4);
+        td_tma_load_4d(box, &from, bar, x, y, z, w);
+        td_mbar_wait(bar, 0);
+        td_tma_store_3d(&to, box, 1, 0, 1);
+        td_bulk_commit();
+        td_bulk_wait<0>();
+    }
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < 96; i += 32)
+        raw[i] = box[i];
+}
+
+GPU_EXTERN void emu_test_boxes(const float *from, float *to, float *raw, const int32_t *at, gpu_stream s)
+{
+    gpu_tensor_map map[2] = {};
+    gpu_tensor_desc f = {(void *)from, 4, 4, 0, {12, 4, 5, 3, 0}, {8, 2, 3, 2, 0}, {0, 48, 192, 960, 0}};
+    gpu_tensor_desc t = {to, 3, 4, 0, {8, 2, 3, 0, 0}, {8, 2, 3, 0, 0}, {0, 32, 64, 0, 0}};
+    if (GPU_SYM(rt_tensor_map)(&map[0], &f) != GPU_OK || GPU_SYM(rt_tensor_map)(&map[1], &t) != GPU_OK)
+        map[0].opaque[0] = 0;
+    TD_LAUNCH(boxes_kernel, 1, 32, 96 * 4 + 8, s, map[0], map[1], raw, at[0], at[1], at[2], at[3]);
+}

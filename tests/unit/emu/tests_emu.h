@@ -21,4 +21,8 @@ GPU_EXTERN void emu_test_wgmma(int n, int swizzle, const uint16_t *a, const uint
 // d[64][32], k = 16, no swizzle. 0: from shared memory, 1: A from registers, 2: and B with k as rows
 GPU_EXTERN void emu_test_wgmma_plain(int kind, const uint16_t *a, const uint16_t *b, float *d, gpu_stream s);
 
+GPU_EXTERN void emu_test_fp8(const uint8_t *a, const uint8_t *b, float *d, gpu_stream s); // [64][128], [32][128]
+// from: [3][5][4][12]; to: [3][2][8], written from (1, 0, 1) on; raw: the box, [2][3][2][8], that begins at at[4]
+GPU_EXTERN void emu_test_boxes(const float *from, float *to, float *raw, const int32_t *at, gpu_stream s);
+
 #endif

@@ -46,6 +46,29 @@ static bool run_griddep(bool bug, gpu_stream s)
     return all(out, 4 * THREADS, 23, s);
 }
 
+/* The same, recorded and launched twice. */
+static bool run_griddep_graph(bool bug, gpu_stream s)
+{
+    int table[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        table[i] = 3;
+    const int *t = (const int *)planted_dev(table, sizeof table, s);
+    int *x = (int *)planted_dev(NULL, 4 * THREADS * 4, s), *out = (int *)planted_dev(NULL, 4 * THREADS * 4, s);
+    td_launch_cfg cfg = {dim3(4), dim3(THREADS), dim3(1), 0, s, true};
+    gpu_graph g = NULL;
+    GPU_SYM(rt_stream_sync)(s);
+    GPU_SYM(rt_graph_begin)(s);
+    TD_LAUNCH(primary, 4, THREADS, 0, s, x);
+    if (bug)
+        TD_LAUNCH_EX(dependent<true>, cfg, x, t, out);
+    else
+        TD_LAUNCH_EX(dependent<false>, cfg, x, t, out);
+    GPU_SYM(rt_graph_end)(s, &g);
+    GPU_SYM(rt_graph_launch)(g, s);
+    GPU_SYM(rt_graph_launch)(g, s);
+    return all(out, 4 * THREADS, 23, s);
+}
+
 /* Each block of a cluster of two reads what the other wrote. */
 enum { CLUSTER_NONE, CLUSTER_NO_SYNC, CLUSTER_EXIT };
 
@@ -137,6 +160,7 @@ static bool run_remote_arrival(bool bug, gpu_stream s)
 #define ROW(name, kind, kernel, hooks) {#name, "grid.cu", kind, kernel, hooks, run_##name}
 const planted planted_grid[] = {
     ROW(griddep, "missing griddepcontrol.wait", "primary", true),
+    {"griddep", "grid.cu", "missing griddepcontrol.wait", "primary", true, run_griddep_graph},
     ROW(no_cluster_sync, "race", "exchange", true), ROW(cluster_exit, "cluster", "exchange", true),
     ROW(setmaxnreg, "setmaxnreg", "registers", false), ROW(remote_arrival, "race", "remote_arrival", true),
     {NULL, NULL, NULL, NULL, false, NULL},
