@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/json_scan.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +82,10 @@ bool td_json_int(const td_json *j, int64_t *out)
     if (!cJSON_IsNumber(j))
         return false;
     if (j->valuestring && !td_json_is_float(j)) {
-        *out = strtoll(j->valuestring, NULL, 10);
-        return true;
+        errno = 0;
+        long long v = strtoll(j->valuestring, NULL, 10);
+        *out = v;
+        return errno != ERANGE;
     }
     double v = j->valuedouble;
     if (v != floor(v) || fabs(v) > 9007199254740992.0)

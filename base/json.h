@@ -2,7 +2,8 @@
  *
  * The scanner refuses what cJSON lets through: bytes that are not UTF-8, lone surrogates, \u0000, raw control
  * characters, duplicate keys, leading zeros, numbers out of range, trailing garbage, too much depth or too many nodes.
- * Only then does cJSON build the tree. Integers beyond 2^53 keep their exact value, see td_json_int().
+ * Only then does cJSON build the tree. Integers beyond 2^53 keep their exact value, see td_json_int(); those beyond 64
+ * bits are numbers, but no integers.
  * Thread: any; a tree belongs to its caller (td_json_free). Errors are TD_E_INPUT with the byte offset. */
 #ifndef TD_BASE_JSON_H
 #define TD_BASE_JSON_H
@@ -31,7 +32,7 @@ void td_json_free(td_json *j);
  * td_json_get. */
 td_json *td_json_get(const td_json *obj, const char *key);
 const char *td_json_str(const td_json *j);              // NULL unless a string
-bool td_json_int(const td_json *j, int64_t *out);       // whole numbers only, exact over all of int64
+bool td_json_int(const td_json *j, int64_t *out);       // whole numbers only, exact over all of int64; false beyond
 bool td_json_is_float(const td_json *j); // a number with a point or an exponent: 1.0 is one, 1 is not
 bool td_json_num(const td_json *j, double *out);
 bool td_json_bool(const td_json *j, bool *out);

@@ -184,14 +184,13 @@ static td_rc rewrite_float(scanner *c, size_t from, const char *text)
     return v == floor(v) && c->rewritten ? rewrite(c, from, text) : TD_OK;
 }
 
-/* A whole number beyond 2^53 would lose digits. */
+/* A whole number beyond 2^53 would lose digits. One beyond 64 bits is JSON all the same: whoever wants a whole number
+ * gets none, and can say which field holds it. */
 static td_rc rewrite_int(scanner *c, size_t from, const char *text)
 {
     errno = 0;
     long long v = strtoll(text, NULL, 10);
-    if (errno == ERANGE)
-        return bad(c, "whole number beyond 64 bits");
-    if ((v > 0 ? v : -(v + 1)) < (1LL << 53) || !c->rewritten)
+    if ((errno != ERANGE && (v > 0 ? v : -(v + 1)) < (1LL << 53)) || !c->rewritten)
         return TD_OK;
     return rewrite(c, from, text);
 }

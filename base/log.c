@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,12 @@ enum { LINE_MAX_BYTES = 2048 };
 
 static td_log_level log_level = TD_LOG_INFO;
 static bool log_json;
+static pthread_mutex_t status_lock = PTHREAD_MUTEX_INITIALIZER;
+static char status_text[TD_LOG_STATUS_MAX]; // under its lock, as is the terminal's last line while there is one
+static size_t status_len;
+
+static const char erase[] = "\r\033[K";
+enum { ERASE_BYTES = sizeof erase - 1 };
 
 void td_log_setup(td_log_level level, bool json)
 {
@@ -20,6 +27,40 @@ void td_log_setup(td_log_level level, bool json)
 }
 
 bool td_log_on(td_log_level level) { return level <= log_level; }
+
+static void put(const char *s, size_t n)
+{
+    ssize_t ignored = write(STDERR_FILENO, s, n); // nobody to tell when stderr is gone
+    (void)ignored;
+}
+
+void td_log_status(const char *status, size_t len)
+{
+    char out[ERASE_BYTES + TD_LOG_STATUS_MAX];
+    pthread_mutex_lock(&status_lock);
+    if (len || status_len) {
+        status_len = len < TD_LOG_STATUS_MAX ? len : TD_LOG_STATUS_MAX;
+        if (status_len)
+            memcpy(status_text, status, status_len);
+        memcpy(out, erase, ERASE_BYTES);
+        memcpy(out + ERASE_BYTES, status_text, status_len);
+        put(out, ERASE_BYTES + status_len);
+    }
+    pthread_mutex_unlock(&status_lock);
+}
+
+/* A finished line, above the status if there is one. */
+static void put_line(const char *line, size_t n)
+{
+    char out[LINE_MAX_BYTES + ERASE_BYTES + TD_LOG_STATUS_MAX];
+    pthread_mutex_lock(&status_lock);
+    size_t before = status_len ? ERASE_BYTES : 0;
+    memcpy(out, erase, before);
+    memcpy(out + before, line, n);
+    memcpy(out + before + n, status_text, status_len);
+    put(out, before + n + status_len);
+    pthread_mutex_unlock(&status_lock);
+}
 
 /* Text lines keep UTF-8 and escape control characters, ANSI escapes among them. */
 static size_t escape_text(char *out, size_t cap, const char *s)
@@ -67,6 +108,5 @@ void td_log(td_log_level level, const char *fmt, ...)
         n += escape_text(line + n, sizeof line - n - 1, msg);
     }
     line[n++] = '\n';
-    ssize_t ignored = write(STDERR_FILENO, line, n);
-    (void)ignored;
+    put_line(line, n);
 }

@@ -253,18 +253,31 @@ static int32_t read_window(hf *h, int64_t dflt)
     return hf_int(h, "sliding_window", dflt, 0, TD_MODEL_CTX_MAX);
 }
 
+/* Every layer alike, with this window, 0 for none. Newer libraries write "layer_types" for these families too; what
+ * they name must be what is computed. */
+static void same_layers(hf *h, model_config *c, int32_t window, int32_t rope)
+{
+    const td_json *types = layer_types(h, c);
+    for (int32_t i = 0; i < c->layer_count; i++) {
+        bool windowed = layer_windowed(h, types, i, window != 0);
+        if (windowed && !window)
+            hf_fail(h, TD_E_MODEL, "layer %d is sliding_attention but there is no \"sliding_window\"", i);
+        c->layer[i] = (model_layer){.window = windowed ? window : 0, .rope = rope};
+    }
+}
+
 /* ---- families ---- */
 
 static void read_llama(hf *h, model_config *c)
 {
     c->qkv_bias = c->o_bias = hf_bool(h, h->obj, "attention_bias", false);
     c->mlp_bias = hf_bool(h, h->obj, "mlp_bias", false);
-    config_all_layers(c, 0, read_rope(h, c, rope_params(h), "rope_theta", 10000));
+    same_layers(h, c, 0, read_rope(h, c, rope_params(h), "rope_theta", 10000));
 }
 
 static void read_mistral(hf *h, model_config *c)
 {
-    config_all_layers(c, read_window(h, 4096), read_rope(h, c, rope_params(h), "rope_theta", 10000));
+    same_layers(h, c, read_window(h, 4096), read_rope(h, c, rope_params(h), "rope_theta", 10000));
 }
 
 static void read_qwen(hf *h, model_config *c)

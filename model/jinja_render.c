@@ -325,7 +325,10 @@ static bool from_json(jrun *r, const td_json *j, jval *out)
         return true;
     }
     if (cJSON_IsNumber(j)) {
-        *out = !td_json_is_float(j) && td_json_int(j, &i) ? jval_int(i) : jval_float(j->valuedouble);
+        bool whole = !td_json_is_float(j);
+        if (whole && !td_json_int(j, &i))
+            return jrun_fail(r, "a whole number beyond 64 bits");
+        *out = whole ? jval_int(i) : jval_float(j->valuedouble);
         return true;
     }
     *out = jval_none();

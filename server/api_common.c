@@ -93,7 +93,7 @@ td_rc api_fits(call *c, const params *p, const char *field, int64_t prompt_count
                              "the prompt has %lld tokens, but the context of this model is %lld, "
                              "with at least 1 for the answer: shorten the prompt",
                              (long long)prompt_count, (long long)max);
-    return td_fail_param(err, TD_E_INPUT, field,
+    return td_fail_param(err, TD_E_INPUT, "max_tokens",
                          "the prompt has %lld tokens and max_tokens is %d, together more than the "
                          "model's context of %lld: shorten the prompt or lower max_tokens",
                          (long long)prompt_count, (int)p->sampling.max_tokens, (long long)max);

@@ -123,6 +123,12 @@ static td_rc take_int(params_ctx *x, const field *f, const td_json *v)
     int64_t n, min = (int64_t)f->min, max = f->max == MODEL_LEN ? x->env->max_model_len : (int64_t)f->max;
     if (!cJSON_IsNumber(v))
         return wrong_type(x, f->name, "a whole number", v);
+    // With echo the prompt alone may be asked for. The engine draws a token all the same, which is not shown.
+    if (f->at == AT(sampling.max_tokens) && x->out->echo && td_json_int(v, &n) && n == 0) {
+        x->out->prompt_only = true;
+        x->out->sampling.max_tokens = 1;
+        return TD_OK;
+    }
     if (!td_json_int(v, &n) || n < min || n > max)
         return td_fail_param(x->err, TD_E_INPUT, f->name, "%s must be a whole number from %lld to %lld%s", f->name,
                              (long long)min, (long long)max, f->max == MODEL_LEN ? ", the model's context" : "");
@@ -152,7 +158,8 @@ static td_rc take_seed(params_ctx *x, const field *f, const td_json *v)
 {
     int64_t n;
     if (!td_json_int(v, &n))
-        return td_fail_param(x->err, TD_E_INPUT, f->name, "seed must be a whole number of 64 bits");
+        return td_fail_param(x->err, TD_E_INPUT, f->name, "seed must be a whole number from %lld to %lld",
+                             (long long)INT64_MIN, (long long)INT64_MAX);
     x->out->sampling.seed = (uint64_t)n;
     x->out->sampling.seed_set = true;
     return TD_OK;

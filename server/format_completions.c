@@ -21,13 +21,14 @@ static void echo_parts(gen *g, gen_choice *c, td_buf part[4])
 {
     const gen_prompt *p = c->prompt;
     td_buf first = TD_BUF_INIT;
-    if (p->count > 0)
-        td_token_text(g->engine, p->ids[0], &first);
+    bool has_text = p->count > 0 && td_token_text(g->engine, p->ids[0], &first);
+    if (p->count > 0 && !has_text)
+        td_buf_fmt(&first, "token_id:%d", (int)p->ids[0]);
     td_buf_json_str(&part[0], td_buf_cstr(&first), first.len);
     sse_lit(&part[1], "null");
     sse_lit(&part[2], "null");
     sse_lit(&part[3], "0");
-    for (size_t i = 0; i < first.len; i++)
+    for (size_t i = 0; has_text && i < first.len; i++)
         c->text_chars += ((unsigned char)first.data[i] & 0xC0) != 0x80;
     td_buf_free(&first);
     if (p->echo_logprobs)

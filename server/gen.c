@@ -158,6 +158,14 @@ void gen_fail(gen *g, td_rc rc, const char *why)
 
 static void choice_event(gen *g, gen_prompt *p, const td_event *ev)
 {
+    td_event shown = *ev;
+    if (g->params->prompt_only) {
+        if (ev->kind == TD_EVENT_TOKENS)
+            return;
+        shown = (td_event){.kind = ev->kind, .choice = ev->choice, .stop_id = -1, .cached_count = ev->cached_count,
+                           .finish = ev->finish == TD_FINISH_STOP ? TD_FINISH_LENGTH : ev->finish};
+        ev = &shown;
+    }
     int32_t n = g->params->sampling.n;
     td_assert(ev->choice >= 0 && ev->choice < n);
     gen_choice *c = &g->choices[(p - g->prompts) * n + ev->choice];

@@ -1,5 +1,6 @@
 #include "server/logprobs.h"
 
+#include "base/check.h"
 #include "server/sse.h"
 
 #include <string.h>
@@ -12,12 +13,17 @@ void logprob_number(td_buf *out, float v)
         td_buf_json_num(out, (double)v, 9);
 }
 
-/* The token's text into `scratch`, which the callers share over a list. A failure is one of `out`, where it is seen. */
-static void token_text(td_buf *out, td_buf *scratch, const td_engine *e, int32_t id)
+/* The token's text into `scratch`, which the callers share over a list. A token without text, as all of a model without
+ * a tokenizer are, has its id for a name, so that tokens stay apart. A failure is one of `out`, where it is seen.
+ * Returns whether it is the text. */
+static bool token_text(td_buf *out, td_buf *scratch, const td_engine *e, int32_t id)
 {
     td_buf_clear(scratch);
-    td_token_text(e, id, scratch);
+    bool has_text = td_token_text(e, id, scratch);
+    if (!has_text && !scratch->failed)
+        td_buf_fmt(scratch, "token_id:%d", (int)id);
     out->failed = out->failed || scratch->failed;
+    return has_text;
 }
 
 static void comma(td_buf *out)
@@ -69,14 +75,24 @@ static int64_t code_points(const td_buf *s)
     return n;
 }
 
-/* {"text":logprob,…}: two tokens may have the same text, and JSON keys must differ; the more probable one stays. */
-static void completion_top(td_buf *out, td_buf *scratch, const td_engine *e, const td_token_logprobs *lp)
+static bool is_among_top(const td_token_logprobs *lp, int32_t top)
 {
-    td_buf seen[TD_LOGPROBS_MAX] = {{.data = NULL}};
+    for (int32_t k = 0; k < top; k++)
+        if (lp->top[k].id == lp->token.id)
+            return true;
+    return false;
+}
+
+/* {"text":logprob,…}, the token itself included. Two tokens may have the same text, and JSON keys must differ: the
+ * first stays, which is the token itself or else the more probable one. */
+static void completion_top(td_buf *out, td_buf *scratch, const td_engine *e, const td_token_logprobs *lp, int32_t top)
+{
+    td_buf seen[TD_LOGPROBS_MAX + 1] = {{.data = NULL}};
     int32_t n = 0;
     td_buf_char(out, '{');
-    for (int32_t k = 0; k < lp->top_count; k++) {
-        token_text(out, scratch, e, lp->top[k].id);
+    for (int32_t k = is_among_top(lp, top) ? 0 : -1; k < top; k++) {
+        const td_logprob *p = k < 0 ? &lp->token : &lp->top[k];
+        token_text(out, scratch, e, p->id);
         if (!td_buf_json_str(&seen[n], td_buf_cstr(scratch), scratch->len))
             out->failed = true;
         bool twice = false;
@@ -90,11 +106,11 @@ static void completion_top(td_buf *out, td_buf *scratch, const td_engine *e, con
             td_buf_char(out, ',');
         td_buf_add(out, td_buf_cstr(&seen[n]), seen[n].len);
         td_buf_char(out, ':');
-        logprob_number(out, lp->top[k].logprob);
+        logprob_number(out, p->logprob);
         n++;
     }
     td_buf_char(out, '}');
-    for (int32_t k = 0; k < TD_LOGPROBS_MAX; k++)
+    for (size_t k = 0; k < TD_COUNT(seen); k++)
         td_buf_free(&seen[k]);
 }
 
@@ -105,15 +121,12 @@ void logprobs_completion(td_buf out[4], const td_engine *e, const td_token_logpr
     for (int32_t i = 0; i < count; i++) {
         for (int32_t k = 0; k < 4; k++)
             comma(&out[k]);
-        token_text(&out[0], &scratch, e, lp[i].token.id);
+        bool has_text = token_text(&out[0], &scratch, e, lp[i].token.id);
         td_buf_json_str(&out[0], td_buf_cstr(&scratch), scratch.len);
         logprob_number(&out[1], lp[i].token.logprob);
-        if (top > 0)
-            completion_top(&out[2], &other, e, &lp[i]);
-        else
-            sse_lit(&out[2], "null");
+        completion_top(&out[2], &other, e, &lp[i], TD_MIN(top, lp[i].top_count));
         sse_int(&out[3], *chars);
-        *chars += code_points(&scratch);
+        *chars += has_text ? code_points(&scratch) : 0;
     }
     td_buf_free(&scratch);
     td_buf_free(&other);

@@ -31,6 +31,7 @@ typedef struct api_params {
     const td_json *tools, *documents, *template_kwargs;
     bool stream, include_usage, continuous_usage;
     bool echo;                  // completions
+    bool prompt_only;           // max_tokens 0: what is generated is not shown
     bool asked_prompt_logprobs; // by the client; an echo with log probabilities needs them as well
     bool add_special;           // BOS as the model wants
     bool no_generation_prompt, continue_final_message;

@@ -94,7 +94,7 @@ static td_rc check_message(params_ctx *x, int32_t i, td_json *m)
     while (*r && (!role || strcmp(*r, role)))
         r++;
     if (!*r)
-        return bad_message(x, i, ".role must be system, developer, user, assistant or tool");
+        return bad_message(x, i, ".role must be system, developer, user, assistant, tool or function");
     td_json *calls = td_json_get(m, "tool_calls");
     td_rc rc = calls ? check_tool_calls(x, i, calls) : TD_OK;
     if (!rc && !strcmp(role, "tool") && !td_json_get_str(m, "tool_call_id", NULL))

@@ -58,7 +58,8 @@ const route *route_find(const char *method, const char *path, bool debug, const 
         *allow = !strcmp(path, "/ping") ? "GET, HEAD, POST" : !strcmp(other->method, "GET") ? "GET, HEAD" : "POST";
         td_fail(err, TD_E_METHOD, "this path answers %s only", *allow);
     } else {
-        td_fail(err, TD_E_NOTFOUND, "no such path; docs/openapi.yaml lists those there are");
+        td_fail(err, TD_E_NOTFOUND, "no such path; generation is POST /v1/chat/completions and /v1/completions, GET "
+                                       "/v1/models names the model");
     }
     return NULL;
 }

@@ -95,8 +95,8 @@ static td_rc check_dir(const char *dir, td_err *err)
         closedir(d);
     if (gguf[0])
         return td_fail(err, TD_E_MODEL, "%s has no config.json; did you mean %s/%s?", dir, dir, gguf);
-    return td_fail(err, TD_E_MODEL, "%s has no config.json; MODEL is a .gguf file, a directory with config.json, or "
-                   "org/name of the hub cache", dir);
+    return td_fail(err, TD_E_MODEL, "%s: no model here, neither config.json nor a .gguf file; MODEL is a .gguf file, a "
+                   "directory with config.json, or org/name of the hub cache", dir);
 }
 
 td_rc open_model_path(const char *model, td_buf *path, td_err *err)

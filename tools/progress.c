@@ -2,17 +2,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 enum { BAR = 24 };
-
-static void put(const td_buf *b)
-{
-    ssize_t ignored = write(STDERR_FILENO, td_buf_cstr(b), b->len); // nobody to tell when stderr is gone
-    (void)ignored;
-}
 
 void progress_begin(progress *p, const char *what)
 {
@@ -22,6 +17,10 @@ void progress_begin(progress *p, const char *what)
 
 void progress_at(progress *p, double done, const char *note)
 {
+    if (p->tty && done >= 1) {
+        progress_clear(p); // a full bar says nothing
+        return;
+    }
     uint64_t now = td_now_ns(), wait_ms = !p->tty ? 5000 : p->shown ? 100 : 500;
     if (now - p->last_ns < wait_ms * TD_NS_PER_MS)
         return;
@@ -29,7 +28,7 @@ void progress_at(progress *p, double done, const char *note)
     double spent_s = (double)(now - p->start_ns) / 1e9;
     double left_s = done > 0.01 ? spent_s * (1 - done) / done : 0;
     td_buf b = TD_BUF_INIT;
-    td_buf_fmt(&b, "%s%s %3.0f %%", p->tty ? "\r" : "", p->what, done * 100);
+    td_buf_fmt(&b, "%s %3.0f %%", p->what, done * 100);
     if (p->tty) {
         td_buf_str(&b, " [");
         for (int i = 0; i < BAR; i++)
@@ -40,8 +39,13 @@ void progress_at(progress *p, double done, const char *note)
         td_buf_fmt(&b, " %s", note);
     if (left_s > 0)
         td_buf_fmt(&b, ", %.0f s left", left_s);
-    td_buf_str(&b, p->tty ? "\033[K" : "\n");
-    put(&b);
+    if (p->tty) {
+        td_log_status(td_buf_cstr(&b), b.len);
+    } else {
+        td_buf_char(&b, '\n');
+        ssize_t ignored = write(STDERR_FILENO, td_buf_cstr(&b), b.len); // nobody to tell when stderr is gone
+        (void)ignored;
+    }
     td_buf_free(&b);
     p->shown = true;
 }
@@ -50,12 +54,8 @@ void progress_part(void *p, double done) { progress_at(p, done, NULL); }
 
 void progress_clear(progress *p)
 {
-    if (!p->tty || !p->shown)
-        return;
-    td_buf b = TD_BUF_INIT;
-    td_buf_str(&b, "\r\033[K");
-    put(&b);
-    td_buf_free(&b);
+    if (p->tty && p->shown)
+        td_log_status(NULL, 0);
 }
 
 void progress_end(progress *p) { progress_clear(p); }

@@ -1,5 +1,6 @@
 /* progress.h - how far a long work is, on stderr: a bar on a terminal, elsewhere a plain line every five seconds, so
- * that logs stay readable. Nothing is shown for work that takes less than half a second. One thread at a time. */
+ * that logs stay readable. The bar is the log's status, so log lines go above it. Nothing is shown for work that takes
+ * less than half a second. One thread at a time. */
 #ifndef TD_TOOLS_PROGRESS_H
 #define TD_TOOLS_PROGRESS_H
 

@@ -95,6 +95,7 @@ td_rc verb_serve(const flags *f, int *exit_status, td_err *err)
     if (!rc) {
         warn_if_open(f, &o);
         rc = run(&o, err);
+        progress_end(&bar);
     }
     td_buf_free(&path);
     return rc;

@@ -118,8 +118,13 @@ static td_rc render_line(const td_engine *e, const flags *f, const td_json *in, 
                     .no_generation_prompt = !td_json_get_bool(in, "add_generation_prompt", true),
                     .continue_final_message = td_json_get_bool(in, "continue_final_message", false)};
     td_buf text = TD_BUF_INIT;
-    td_rc rc = chat.messages ? td_render_chat(e, &chat, &text, err)
-                             : td_fail_param(err, TD_E_INPUT, "messages", "\"messages\" is missing");
+    td_rc rc = TD_OK;
+    if (!chat.messages)
+        rc = td_fail_param(err, TD_E_INPUT, "messages", "\"messages\" is missing");
+    else if (cJSON_IsArray(chat.messages) && !chat.messages->child)
+        rc = td_fail_param(err, TD_E_INPUT, "messages", "\"messages\" is empty"); // as requests are answered
+    else
+        rc = td_render_chat(e, &chat, &text, err);
     if (!rc)
         put_string(out, "prompt", &text);
     td_buf_free(&text);

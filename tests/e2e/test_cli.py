@@ -208,13 +208,13 @@ def test_jsonl_keeps_lines_in_step():
 
 def test_render():
     lines = [{"messages": [{"role": "user", "content": "Hi"}]},
-             {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": False}, {"messages": 3}]
+             {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": False}, {"messages": 3}, {"messages": []}]
     status, out, _ = run("render", MODEL, stdin="\n".join(map(json.dumps, lines)))
     rows = [json.loads(x) for x in out.splitlines()]
     assert status == 1
     assert rows[0]["prompt"].endswith("<|im_start|>assistant\n")
     assert rows[1]["prompt"].endswith("Hi<|im_end|>\n")
-    assert "error" in rows[2]
+    assert "error" in rows[2] and rows[3]["error"] == "\"messages\" is empty"
 
 
 def test_own_chat_template(tmp_path):
@@ -348,7 +348,7 @@ SAY = ["-p", "x", "-n", "1"]
 @pytest.mark.parametrize("words, status, part", [
     (["complete", "", *SAY], 2, "MODEL is empty"),
     (["complete", "/dev/null", *SAY], 3, "neither a regular file nor a directory"),
-    (["complete", MODELS.parent, *SAY], 3, "no config.json"),
+    (["complete", MODELS.parent, *SAY], 3, "no model here, neither config.json nor a .gguf file"),
     (["complete", MODELS, *SAY], 3, "did you mean"),
     (["run-batch", MODELS, "-i", ROOT / "README.md", "-o", "/dev/null"], 2, "no regular file"),
     (["run-batch", MODEL, "-i", ROOT / "README.md", "-o", ROOT], 2, "no regular file"),

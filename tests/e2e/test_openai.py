@@ -112,6 +112,38 @@ def test_echo_and_logprobs(client, model):
     assert lp.text_offset == sorted(lp.text_offset)
 
 
+def scored(client, model, **more):
+    r = client.completions.create(model=model, prompt="Once upon", max_tokens=0, temperature=0, echo=True, **more)
+    if not more.get("stream"):
+        return r.usage, r.choices
+    chunks = list(r)
+    assert chunks[-1].choices[0].finish_reason == "length"
+    return None, [chunks[0].choices[0]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_prompt_alone(client, model, stream):
+    """How harnesses score texts: no token is generated, the prompt's log probabilities come back."""
+    usage, choices = scored(client, model, logprobs=1, stream=stream)
+    c = choices[0]
+    lp = c.logprobs
+    assert c.text == "Once upon" and "".join(lp.tokens).endswith(c.text)
+    assert lp.token_logprobs[0] is None and lp.top_logprobs[0] is None
+    for token, value, top in zip(lp.tokens[1:], lp.token_logprobs[1:], lp.top_logprobs[1:]):
+        assert top[token] == value and len(top) <= 2
+    if usage:
+        assert usage.completion_tokens == 0 and usage.prompt_tokens == len(lp.tokens)
+        assert c.finish_reason == "length"
+    _, choices = scored(client, model, stream=stream, n=2)
+    assert {c.text for c in choices} == {"Once upon"} and choices[0].logprobs is None
+
+
+def test_token_is_among_its_top(client, model):
+    r = client.completions.create(model=model, prompt="Once upon", max_tokens=8, logprobs=0, temperature=2, seed=3)
+    lp = r.choices[0].logprobs
+    assert [[t] for t in lp.tokens] == [list(top) for top in lp.top_logprobs]
+
+
 def test_prompt_logprobs(client, model):
     r = client.completions.create(model=model, prompt="Once upon", max_tokens=1, extra_body={"prompt_logprobs": 1})
     lp = r.choices[0].prompt_logprobs

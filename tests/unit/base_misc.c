@@ -1,9 +1,10 @@
-/* Arena, carve, buffer, map, UTF-8, hashes, faults. */
+/* Arena, carve, buffer, map, UTF-8, hashes, faults, log. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/utf8.h"
 
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static void arena_caps(void **state)
 {
@@ -144,11 +146,45 @@ static void errors_keep_the_first(void **state)
     assert_int_equal(td_rc_http(TD_E_BUSY), 429);
 }
 
+/* What goes to stderr while the log is written to with a status below it. */
+static void log_lines_go_above_the_status(void **state)
+{
+    (void)state;
+    int to[2], saved = dup(STDERR_FILENO);
+    assert_true(saved >= 0 && pipe(to) == 0 && dup2(to[1], STDERR_FILENO) >= 0);
+    td_info("before");
+    td_log_status("loading 10 %", 12);
+    td_info("between");
+    td_log_status("loading 20 %", 12);
+    td_log_status(NULL, 0);
+    td_log_status(NULL, 0);
+    td_info("after");
+    dup2(saved, STDERR_FILENO);
+    close(saved), close(to[1]);
+    char got[1024];
+    ssize_t n = read(to[0], got, sizeof got - 1);
+    close(to[0]);
+    assert_true(n > 0);
+    got[n] = 0;
+    static const char *const want[] = {"before\n\r\033[Kloading 10 %\r\033[K",
+                                       "between\nloading 10 %\r\033[Kloading 20 %\r\033[K", "after\n"};
+    const char *at = got;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        at = strstr(at, " info  "); // behind the time
+        assert_non_null(at);
+        at += strlen(" info  ");
+        assert_int_equal(strncmp(at, want[i], strlen(want[i])), 0);
+        at += strlen(want[i]);
+    }
+    assert_int_equal(*at, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arena_caps), cmocka_unit_test(carve_counts_as_it_binds), cmocka_unit_test(buffer_text),
         cmocka_unit_test(map_holds_many), cmocka_unit_test(utf8_edges), cmocka_unit_test(hashes),
-        cmocka_unit_test(faults_fire_once), cmocka_unit_test(errors_keep_the_first)};
+        cmocka_unit_test(faults_fire_once), cmocka_unit_test(errors_keep_the_first),
+        cmocka_unit_test(log_lines_go_above_the_status)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,6 +107,9 @@ static void test_null_and_unknown_are_left_out(void **state)
     assert_true(r->p.sampling.temperature == 1 && r->p.sampling.n == 1 && !r->p.sampling.stop_count &&
                 r->p.add_special);
     done(r);
+    r = parse(API_COMPLETIONS, "{\"echo\":true,\"max_tokens\":0}");
+    assert_true(!r->rc && r->p.prompt_only && r->p.sampling.max_tokens == 1);
+    done(r);
     r = parse(API_GENERATE, "{\"messages\":5,\"prompt\":5,\"echo\":5}"); // fields of other endpoints
     assert_int_equal(r->rc, TD_OK);
     done(r);
@@ -124,6 +127,11 @@ static void test_refused(void **state)
         {"{\"n\":17}", "n", "16"}, {"{\"n\":true}", "n", "a boolean"}, {"{\"max_tokens\":0}", "max_tokens", "from 1"},
         {"{\"max_tokens\":1001}", "max_tokens", "1000"}, {"{\"max_tokens\":1.5}", "max_tokens", "whole"},
         {"{\"min_tokens\":6,\"max_tokens\":5}", "min_tokens", "5"}, {"{\"seed\":0.5}", "seed", "whole"},
+        {"{\"seed\":9223372036854775808}", "seed", "9223372036854775807"},
+        {"{\"n\":123456789012345678901234567890}", "n", "whole"},
+        {"{\"echo\":false,\"max_tokens\":0}", "max_tokens", "from 1"},
+        {"{\"echo\":true,\"max_tokens\":-1}", "max_tokens", "from 1"},
+        {"{\"echo\":true,\"max_tokens\":1e30}", "max_tokens", "from 1"},
         {"{\"stop_token_ids\":[100]}", "stop_token_ids", "99"}, {"{\"logit_bias\":{\"100\":0}}", "logit_bias", "99"},
         {"{\"logit_bias\":{\"00000000000000000000000001e\":0}}", "logit_bias", "99"},
         {"{\"logit_bias\":{\"1\":100.5}}", "logit_bias", "100"}, {"{\"logprobs\":21}", "logprobs", "20"},

@@ -49,7 +49,8 @@ static void test_logprobs(void **state)
     td_buf b = TD_BUF_INIT, part[4] = {TD_BUF_INIT, TD_BUF_INIT, TD_BUF_INIT, TD_BUF_INIT};
     td_token_logprobs lp[2] = {
         {.token = {'"', 1, -0.5f}, .top_count = 2, .top = {{'"', 1, -0.5f}, {'"', 2, -INFINITY}}},
-        {.token = {0xc3, 3, NAN}}};
+        {.token = {0xc3, 3, NAN}}},
+        odd = {.token = {300, 9, -4}, .top_count = 3, .top = {{301, 1, -1}, {302, 2, -2}, {'a', 3, -3}}};
     int64_t chars = 4;
     logprobs_chat(&b, NULL, lp, 2);
     assert_string_equal(b.data,
@@ -62,7 +63,19 @@ static void test_logprobs(void **state)
     logprobs_completion_json(&b, part);
     assert_string_equal(b.data,
                         "{\"tokens\":[\"\\\"\",\"\xEF\xBF\xBD\"],\"token_logprobs\":[-0.5,-9999.0],"
-                        "\"top_logprobs\":[{\"\\\"\":-0.5},null],\"text_offset\":[4,5]}"); // equal texts: one stays
+                        "\"top_logprobs\":[{\"\\\"\":-0.5},{\"\xEF\xBF\xBD\":-9999.0}],"
+                        "\"text_offset\":[4,5]}"); // equal texts: one stays
+    for (int k = 0; k < 4; k++)
+        td_buf_clear(&part[k]);
+    logprobs_completion(part, NULL, &odd, 1, 2, &chars); // tokens without text, and one that is not among the top
+    logprobs_completion(part, NULL, &odd, 1, 3, &chars);
+    td_buf_clear(&b);
+    logprobs_completion_json(&b, part);
+    assert_string_equal(b.data,
+                        "{\"tokens\":[\"token_id:300\",\"token_id:300\"],\"token_logprobs\":[-4,-4],\"top_logprobs\":"
+                        "[{\"token_id:300\":-4,\"token_id:301\":-1,\"token_id:302\":-2},"
+                        "{\"token_id:300\":-4,\"token_id:301\":-1,\"token_id:302\":-2,\"a\":-3}],"
+                        "\"text_offset\":[6,6]}");
     td_buf_clear(&b);
     logprobs_prompt(&b, NULL, lp, 1);
     assert_string_equal(b.data, "[null,{\"34\":{\"logprob\":-0.5,\"rank\":1,\"decoded_token\":\"\\\"\"}}]");
@@ -158,6 +171,7 @@ static void test_routes(void **state)
     err = (td_err)TD_ERR_INIT;
     assert_null(route_find("GET", "/v1/completions/", false, &allow, &err));
     assert_int_equal(err.rc, TD_E_NOTFOUND);
+    assert_non_null(strstr(err.msg, "/v1/models"));
 }
 
 int main(void)
