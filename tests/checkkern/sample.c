@@ -152,9 +152,36 @@ static sample_case make_case(int32_t vocab)
     return c;
 }
 
+/* Rows whose adjustments and masks need more room than goes over at one time. */
+static void run_large(void)
+{
+    enum { VOCAB = 30000 };
+    sample_case c = {.dev = {.thread_count = 1}};
+    c.a = (kern_sample_args){.vocab = VOCAB, .logit_stride = VOCAB, .row_count = ROWS_MAX};
+    float *logits = ck_alloc(ROWS_MAX * VOCAB * 4, 4);
+    ck_fill(logits, ROWS_MAX * VOCAB, CK_FILL_RANDOM);
+    c.rows = ck_alloc(ROWS_MAX * sizeof *c.rows, 8);
+    for (int32_t i = 0; i < ROWS_MAX; i++) {
+        kern_sample_adj *adj = ck_alloc(VOCAB * sizeof *adj, 8);
+        uint32_t *mask = ck_alloc((VOCAB + 31) / 32 * 4, 4);
+        for (int32_t k = 0; k < VOCAB; k++) {
+            adj[k] = (kern_sample_adj){.id = k, .bias = ck_rand_float() * 2.0f};
+            mask[k / 32] |= (uint32_t)ck_one_in(2) << (k % 32);
+        }
+        c.rows[i] = (kern_sample_row){.logit_row = i, .out_slot = i, .temperature = 0.9f, .top_p = 0.8f, .typical_p = 1,
+                                      .repetition = 1, .seed = ck_rand(), .adj = adj, .adj_count = VOCAB, .mask = mask};
+    }
+    c.a.logits = logits;
+    c.a.rows = c.rows;
+    run_case(&c, ck.ref);
+    run_case_dev(&c);
+    ck_release();
+}
+
 static void run_dev(int arg)
 {
     (void)arg;
+    run_large();
     for (int round = 0; round < 25; round++) {
         sample_case c = make_case(ck_one_in(8) ? ck_rand_int(1, 40) : ck_rand_int(1, ck_one_in(12) ? 9000 : 1500));
         run_case(&c, ck.ref);
