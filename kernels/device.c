@@ -76,4 +76,12 @@ void kern_dev_describe(td_buf *out)
         td_buf_str(out, " avx512bf16");
 }
 
+void kern_dev_names(td_buf *out)
+{
+    kern_dev *dev = NULL;
+    bool cuda = open_cuda(&dev, NULL) == TD_OK;
+    kern_dev_close(dev);
+    td_buf_fmt(out, "%s%semu", is_v3() ? "cpu " : "", cuda ? "cuda " : "");
+}
+
 int32_t kern_thread_default(void) { return cpu_threads_default(""); }

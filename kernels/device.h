@@ -20,6 +20,8 @@ void kern_dev_close(kern_dev *dev);
 td_rc kern_dev_settle(kern_dev *dev, td_err *err);
 /* What this machine has, for `version` and `inspect`: "avx2 avx512 avx512vnni avx512bf16". */
 void kern_dev_describe(td_buf *out);
+/* The values of kern_dev_opts.device that would open here: "cpu cuda emu". */
+void kern_dev_names(td_buf *out);
 int32_t kern_thread_default(void);
 
 #endif

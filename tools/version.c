@@ -46,29 +46,41 @@ static void libraries(library out[LIBRARIES])
     }
 }
 
-static void print_text(td_buf *out, const library *libs, const td_buf *isas, const struct utsname *u)
+typedef struct machine {
+    struct utsname u;
+    td_buf isas, devices; // names with spaces between
+} machine;
+
+static void print_text(td_buf *out, const library *libs, const machine *m)
 {
     td_buf_fmt(out, "tandem %s (commit %s)\n", TANDEM_VERSION, TANDEM_COMMIT);
-    td_buf_fmt(out, "machine      %s %s, %d compute threads\n", u->sysname, u->machine, kern_thread_default());
-    td_buf_fmt(out, "cpu          %s\n", td_buf_cstr(isas));
-    td_buf_fmt(out, "devices      cpu\nlibraries   ");
+    td_buf_fmt(out, "machine      %s %s, %d compute threads\n", m->u.sysname, m->u.machine, kern_thread_default());
+    td_buf_fmt(out, "cpu          %s\n", td_buf_cstr(&m->isas));
+    td_buf_fmt(out, "devices      %s\nlibraries   ", td_buf_cstr(&m->devices));
     for (int i = 0; i < LIBRARIES; i++)
         td_buf_fmt(out, " %s %s%s", libs[i].name, libs[i].version, i + 1 < LIBRARIES ? "," : "\n");
 }
 
-static void print_json(td_buf *out, const library *libs, const td_buf *isas, const struct utsname *u)
+static void json_names(td_buf *out, const char *key, const td_buf *names)
 {
-    td_buf_fmt(out, "{\"version\":\"%s\",\"commit\":\"%s\",\"system\":\"%s\",\"machine\":\"%s\",\"threads\":%d,",
-               TANDEM_VERSION, TANDEM_COMMIT, u->sysname, u->machine, kern_thread_default());
-    td_buf_str(out, "\"isas\":[");
     const char *comma = "";
-    for (const char *p = td_buf_cstr(isas); *p; p += strspn(p, " ")) {
+    td_buf_fmt(out, "\"%s\":[", key);
+    for (const char *p = td_buf_cstr(names); *p; p += strspn(p, " ")) {
         size_t n = strcspn(p, " ");
         td_buf_fmt(out, "%s\"%.*s\"", comma, (int)n, p);
         comma = ",";
         p += n;
     }
-    td_buf_str(out, "],\"devices\":[\"cpu\"],\"libraries\":{");
+    td_buf_str(out, "],");
+}
+
+static void print_json(td_buf *out, const library *libs, const machine *m)
+{
+    td_buf_fmt(out, "{\"version\":\"%s\",\"commit\":\"%s\",\"system\":\"%s\",\"machine\":\"%s\",\"threads\":%d,",
+               TANDEM_VERSION, TANDEM_COMMIT, m->u.sysname, m->u.machine, kern_thread_default());
+    json_names(out, "isas", &m->isas);
+    json_names(out, "devices", &m->devices);
+    td_buf_str(out, "\"libraries\":{");
     for (int i = 0; i < LIBRARIES; i++)
         td_buf_fmt(out, "%s\"%s\":\"%s\"", i ? "," : "", libs[i].name, libs[i].version);
     td_buf_str(out, "}}\n");
@@ -78,14 +90,16 @@ td_rc verb_version(const flags *f, int *exit_status, td_err *err)
 {
     (void)exit_status;
     library libs[LIBRARIES];
-    struct utsname u;
-    td_buf out = TD_BUF_INIT, isas = TD_BUF_INIT;
-    uname(&u);
+    machine m = {.isas = TD_BUF_INIT, .devices = TD_BUF_INIT};
+    td_buf out = TD_BUF_INIT;
+    uname(&m.u);
     libraries(libs);
-    kern_dev_describe(&isas);
-    (flags_bool(f, "json") ? print_json : print_text)(&out, libs, &isas, &u);
+    kern_dev_describe(&m.isas);
+    kern_dev_names(&m.devices);
+    (flags_bool(f, "json") ? print_json : print_text)(&out, libs, &m);
     td_rc rc = output_buf(&out, err);
     td_buf_free(&out);
-    td_buf_free(&isas);
+    td_buf_free(&m.isas);
+    td_buf_free(&m.devices);
     return rc;
 }
