@@ -2,6 +2,7 @@
  * picture that fits together. */
 #include "engine/debug.h"
 
+#include "base/arena.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "engine/engine.h"
@@ -120,6 +121,39 @@ static td_rc block_json(const td_engine *e, debug_ask *a)
     return TD_OK;
 }
 
+/* ---- audit ---- */
+
+static void count_refs(const td_engine *e, const seq *q, int32_t *refs)
+{
+    for (int32_t g = 0; g < kv_pool_geometry(e->pool)->group_count; g++)
+        for (int32_t k = 0; k < q->table.page_count; k++)
+            if (q->table.page[g][k] >= 0)
+                refs[q->table.page[g][k]]++;
+}
+
+/* Every request reference of a block is a page of one running sequence; those that wait have none. */
+static td_rc audit(const td_engine *e, debug_ask *a)
+{
+    int32_t *refs = td_alloc((size_t)e->info.block_count * sizeof *refs);
+    if (!refs)
+        return td_fail(&a->err, TD_E_NOMEM, "not enough memory to count blocks");
+    kv_audit(e->pool);
+    for (const seq *q = e->sched.running.head; q; q = q->next) {
+        td_assert(q->state == SEQ_RUNNING && !q->req->ended);
+        count_refs(e, q, refs);
+    }
+    for (const seq *q = e->sched.waiting.head; q; q = q->next)
+        td_assert(q->state == SEQ_WAITING && !q->req->ended && q->table.page_count == 0);
+    for (int32_t b = 0; b < e->info.block_count; b++) {
+        kv_block_view v;
+        kv_block_look(e->pool, b, &v);
+        td_assert(v.request_refs == refs[b]);
+    }
+    td_free(refs);
+    td_buf_fmt(a->out, "{\"running\":%d,\"waiting\":%d}", e->sched.running.count, e->sched.waiting.count);
+    return TD_OK;
+}
+
 /* ---- asking and answering ---- */
 
 static void answer(td_engine *e, debug_ask *a)
@@ -128,6 +162,7 @@ static void answer(td_engine *e, debug_ask *a)
     case TD_DEBUG_REQUESTS: requests_json(e, a); break;
     case TD_DEBUG_BLOCKS: blocks_json(e, a); break;
     case TD_DEBUG_BLOCK: a->rc = block_json(e, a); break;
+    case TD_DEBUG_AUDIT: a->rc = audit(e, a); break;
     }
     a->done = true;
 }

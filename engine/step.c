@@ -81,19 +81,32 @@ static void draw(td_engine *e, row_set *set, seq *q, int32_t logit_row, int32_t 
     row->out_slot = slot;
 }
 
-/* The first choice's prompt is computed: the others begin with its blocks, and draw from the same logits. Where
- * there is no room they queue, and find the prompt in the cache later. */
-static void draw_others(td_engine *e, row_set *set, seq *first, int32_t logit_row)
+/* Whether this is the draw behind a prompt, which all choices of a request share. */
+static bool ends_prompt(const batch_sample *s)
 {
-    td_request *r = first->req;
-    for (int32_t i = 1; i < r->sampling.n; i++) {
-        seq *q = &r->seqs[i];
-        if (q->state != SEQ_NEW)
-            continue;
-        if (!sched_fork(&e->sched, q, first))
-            sched_add(&e->sched, q);
-        draw(e, set, q, logit_row, -1);
+    return s->draw && s->seq->choice == 0 && s->position + 1 == s->seq->prompt_count;
+}
+
+/* Prompts were computed: the further choices begin with the first one's blocks. Where there is no room they queue, and
+ * find the prompt in the cache later. Before anything of the step is emitted, since that may end a first choice, and
+ * its blocks go. */
+static void fork_choices(td_engine *e)
+{
+    for (int32_t i = 0; i < e->batch.k.sample_count; i++) {
+        const batch_sample *s = &e->batch.samples[i];
+        td_request *r = s->seq->req;
+        for (int32_t c = 1; ends_prompt(s) && c < r->sampling.n; c++)
+            if (!sched_fork(&e->sched, &r->seqs[c], s->seq))
+                sched_add(&e->sched, &r->seqs[c]);
     }
+}
+
+/* The further choices draw from the logits that the first one draws from, unless their request ended meanwhile. */
+static void draw_others(td_engine *e, row_set *set, const td_request *r, int32_t logit_row)
+{
+    for (int32_t c = 1; c < r->sampling.n; c++)
+        if (r->seqs[c].state != SEQ_DONE)
+            draw(e, set, &r->seqs[c], logit_row, -1);
 }
 
 static void score(td_engine *e, td_request *r, int32_t logit_row)
@@ -134,7 +147,8 @@ static void sample_slice(td_engine *e, int32_t first, int32_t count)
         }
         if (s->draw) {
             draw(e, &set, s->seq, i, s->seq->slot0);
-            draw_others(e, &set, s->seq, i);
+            if (ends_prompt(s))
+                draw_others(e, &set, s->seq->req, i);
         }
         if (s->score && !s->seq->req->ended && !engine_faulty(e))
             score(e, s->seq->req, i);
@@ -209,6 +223,8 @@ void engine_step(td_engine *e)
         if (whole)
             sched_advance(&e->sched, e->sched.plan[i]);
     }
+    if (whole)
+        fork_choices(e);
     for (int32_t s = 0; whole && s < b->sample_count; s += e->logit_rows)
         sample_slice(e, s, TD_MIN(e->logit_rows, b->sample_count - s));
     note_step(e, from, tok_count, row_count);

@@ -67,6 +67,7 @@ typedef enum td_debug {
     TD_DEBUG_REQUESTS, // running and waiting sequences, at most `count` of each
     TD_DEBUG_BLOCKS,   // KV blocks that are not free, from block `from` on, at most `count`
     TD_DEBUG_BLOCK,    // block `from` and the SHA-256 of its bytes. Full blocks of equal content have equal ones
+    TD_DEBUG_AUDIT,    // counts again who holds which block and asserts that the blocks agree. Slow: for tests
 } td_debug;
 TD_API td_rc td_engine_debug(td_engine *e, td_debug what, int32_t from, int32_t count, td_buf *out, td_err *err);
 
