@@ -132,6 +132,7 @@ void emu_fiber_exited(emu_fiber *f)
     }
     lanes_left(f);
     b->exited = true;
+    b->ended[f->warp] |= 1u << f->lane;
     b->alive--;
     b->group->alive--;
 }

@@ -1,32 +1,7 @@
-/* dot.c - the tensor cores' fused sum of products. */
+/* dot.c - the tensor cores' fused sum of products. The loops are written for the compiler to make vectors of. */
 #include "kernels/emu/dot.h"
 
-#include <stdbool.h>
 #include <string.h>
-
-emu_num emu_num_bf16(uint16_t bits)
-{
-    int32_t e = bits >> 7 & 255, m = (bits & 127) << 3, sign = bits >> 15 ? -1 : 1;
-    if (e == 255)
-        return (emu_num){sign, m ? EMU_NUM_NAN : EMU_NUM_INF};
-    return (emu_num){sign * (e ? m | 1024 : m), (e ? e : 1) - 127};
-}
-
-emu_num emu_num_f16(uint16_t bits)
-{
-    int32_t e = bits >> 10 & 31, m = bits & 1023, sign = bits >> 15 ? -1 : 1;
-    if (e == 31)
-        return (emu_num){sign, m ? EMU_NUM_NAN : EMU_NUM_INF};
-    return (emu_num){sign * (e ? m | 1024 : m), (e ? e : 1) - 15};
-}
-
-emu_num emu_num_e4m3(uint8_t bits)
-{
-    int32_t e = bits >> 3 & 15, m = (bits & 7) << 7, sign = bits >> 7 ? -1 : 1;
-    if ((bits & 0x7f) == 0x7f)
-        return (emu_num){sign, EMU_NUM_NAN};
-    return (emu_num){sign * (e ? m | 1024 : m), (e ? e : 1) - 7};
-}
 
 static float from_bits(uint32_t u)
 {
@@ -36,23 +11,26 @@ static float from_bits(uint32_t u)
 }
 
 /* With an infinity or a NaN among the operands: no rounding, only rules. */
-static float dot_special(const emu_num *a, const emu_num *b, int n, uint32_t c)
+static float dot_special(const emu_row *a, const emu_row *b, int n, uint32_t c)
 {
     uint32_t magnitude = c & 0x7fffffff;
     bool plus = magnitude == 0x7f800000 && !(c >> 31), minus = magnitude == 0x7f800000 && c >> 31;
     bool nan = magnitude > 0x7f800000;
     for (int i = 0; i < n; i++) {
-        bool ai = a[i].exp == EMU_NUM_INF, bi = b[i].exp == EMU_NUM_INF;
-        nan = nan || a[i].exp == EMU_NUM_NAN || b[i].exp == EMU_NUM_NAN;
-        if (!ai && !bi)
+        nan = nan || a->exp[i] == EMU_NUM_NAN || b->exp[i] == EMU_NUM_NAN;
+        if (a->exp[i] != EMU_NUM_INF && b->exp[i] != EMU_NUM_INF)
             continue;
-        nan = nan || a[i].sig == 0 || b[i].sig == 0;
-        if ((a[i].sig < 0) != (b[i].sig < 0))
+        nan = nan || a->sig[i] == 0 || b->sig[i] == 0;
+        if ((a->sig[i] < 0) != (b->sig[i] < 0))
             minus = true;
         else
             plus = true;
     }
-    return from_bits(nan || (plus && minus) ? 0x7fffffff : plus ? 0x7f800000 : 0xff800000);
+    if (nan || (plus && minus))
+        return from_bits(0x7fffffff);
+    if (plus || minus)
+        return from_bits(plus ? 0x7f800000 : 0xff800000);
+    return from_bits(c);
 }
 
 /* sig * 2^shift, cut towards zero. */
@@ -86,26 +64,29 @@ static float cut(int64_t sum, int32_t exp, int32_t bits)
     return from_bits(sign | (uint32_t)(e + 127) << 23 | (man & 0x7fffff));
 }
 
-float emu_dot(const emu_num *a, const emu_num *b, int n, float c, int frac)
+/* A product has 20 bits of fraction and is below 2^22; with 25 bits of fraction one is below 2^27, and 16 fit. */
+static inline float dot(const emu_row *a, const emu_row *b, int n, float c, int frac, int bits)
 {
-    uint32_t bits;
-    memcpy(&bits, &c, 4);
-    int32_t ce = (int32_t)(bits >> 23 & 255), sig[EMU_DOT_MAX], exp[EMU_DOT_MAX];
-    int32_t special = ce == 255 ? EMU_NUM_INF : 0;
-    int64_t cs = (int64_t)((bits & 0x7fffff) | (ce ? 0x800000 : 0));
+    uint32_t cu;
+    memcpy(&cu, &c, 4);
+    int32_t ce = (int32_t)(cu >> 23 & 255), sig[EMU_DOT_FP8], exp[EMU_DOT_FP8];
+    if (a->special || b->special || ce == 255)
+        return dot_special(a, b, n, cu);
+    int64_t cs = (int64_t)((cu & 0x7fffff) | (ce ? 0x800000 : 0));
     ce = (ce ? ce : 1) - 127;
-    cs = bits >> 31 ? -cs : cs;
-    int32_t most = ce;
+    int32_t most = ce, sum = 0, left = frac > 20 ? frac - 20 : 0, right = frac > 20 ? 0 : 20 - frac;
     for (int i = 0; i < n; i++) {
-        special |= (a[i].exp | b[i].exp) & (a[i].exp >= EMU_NUM_INF || b[i].exp >= EMU_NUM_INF ? -1 : 0);
-        sig[i] = a[i].sig * b[i].sig;
-        exp[i] = a[i].exp + b[i].exp;
-        most = sig[i] && exp[i] > most ? exp[i] : most;
+        sig[i] = a->sig[i] * b->sig[i];
+        exp[i] = sig[i] ? a->exp[i] + b->exp[i] : -1000;
+        most = exp[i] > most ? exp[i] : most;
     }
-    if (special)
-        return dot_special(a, b, n, bits);
-    int64_t sum = scaled(cs, ce - most + frac - 23);
-    for (int i = 0; i < n; i++)
-        sum += scaled(sig[i], exp[i] - most + frac - 20);
-    return cut(sum, most - frac, frac == EMU_FRAC_FP8 ? EMU_FRAC_FP8 : 23);
+    for (int i = 0; i < n; i++) {
+        uint32_t mag = (uint32_t)(sig[i] < 0 ? -sig[i] : sig[i]) << left, by = (uint32_t)(most - exp[i] + right);
+        int32_t term = (int32_t)(mag >> (by < 31 ? by : 31));
+        sum += sig[i] < 0 ? -term : term;
+    }
+    return cut(sum + scaled(cu >> 31 ? -cs : cs, ce - most + frac - 23), most - frac, bits);
 }
+
+float emu_dot_half(const emu_row *a, const emu_row *b, float c) { return dot(a, b, EMU_DOT_HALF, c, 25, 23); }
+float emu_dot_fp8(const emu_row *a, const emu_row *b, float c) { return dot(a, b, EMU_DOT_FP8, c, 13, 13); }

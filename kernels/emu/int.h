@@ -166,6 +166,8 @@ struct emu_block {
     uint32_t epoch, first_epoch;
     emu_bar bars[EMU_NAMED_BARS];
     emu_rendezvous *meet; // [warp_count][EMU_WARP] slots
+    uint32_t *meet_used;  // [warp_count] of them
+    uint32_t *ended;      // [warp_count] lanes that have
     emu_mbar *mbars;      // [EMU_MBARS_MAX] or NULL
     uint32_t mbar_count;
     emu_transfer *transfers; // bulk copies in flight, oldest first

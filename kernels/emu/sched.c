@@ -83,6 +83,8 @@ static void block_open(emu_group *g, uint32_t rank)
     b->warp_count = (b->thread_count + EMU_WARP - 1) / EMU_WARP;
     b->epoch = b->first_epoch = ++g->worker->epoch;
     b->fibers = emu_alloc(b->thread_count * sizeof *b->fibers);
+    b->ended = emu_alloc(2 * b->warp_count * sizeof *b->ended);
+    b->meet_used = b->ended + b->warp_count;
     b->meet = emu_alloc(sizeof *b->meet * EMU_WARP * b->warp_count);
     emu_smem_open(b, op->smem_bytes);
 }
@@ -157,6 +159,7 @@ static void block_close(emu_block *b)
         emu_time_drop(&b->bars[i].time);
     emu_smem_close(b);
     td_free(b->meet);
+    td_free(b->ended);
     td_free(b->fibers);
 }
 

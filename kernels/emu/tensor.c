@@ -20,23 +20,25 @@ static emu_num half_of(uint32_t pair, int odd, bool bf16)
 /* Lane 4g + t holds rows g and g + 8 of A and D, columns 2t, 2t + 1 (and + 8 of A); of B, column g, k = 2t ... */
 static void mma_lanes(void **req, uint32_t mask)
 {
-    emu_num a[16][16], b[8][16];
+    emu_row a[16], b[8];
     if (mask != 0xffffffffu)
         emu_fail("missing lane", "mma.sync with mask 0x%08x: it takes the whole warp", mask);
+    for (int i = 0; i < 16; i++)
+        a[i].special = b[i % 8].special = false;
     for (int l = 0; l < EMU_WARP; l++) {
         const mma_req *r = req[l];
         int g = l / 4, t = l % 4;
         for (int i = 0; i < 4; i++)
             for (int odd = 0; odd < 2; odd++)
-                a[g + i % 2 * 8][t * 2 + i / 2 * 8 + odd] = half_of(r->a[i], odd, r->bf16);
+                emu_row_set(&a[g + i % 2 * 8], t * 2 + i / 2 * 8 + odd, half_of(r->a[i], odd, r->bf16));
         for (int i = 0; i < 2; i++)
             for (int odd = 0; odd < 2; odd++)
-                b[g][t * 2 + i * 8 + odd] = half_of(r->b[i], odd, r->bf16);
+                emu_row_set(&b[g], t * 2 + i * 8 + odd, half_of(r->b[i], odd, r->bf16));
     }
     for (int l = 0; l < EMU_WARP; l++) {
         const mma_req *r = req[l];
         for (int i = 0; i < 4; i++)
-            r->d[i] = emu_dot(a[l / 4 + i / 2 * 8], b[l % 4 * 2 + i % 2], 16, r->d[i], EMU_FRAC_HALF);
+            r->d[i] = emu_dot_half(&a[l / 4 + i / 2 * 8], &b[l % 4 * 2 + i % 2], r->d[i]);
     }
 }
 

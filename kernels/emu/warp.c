@@ -5,15 +5,18 @@
 
 #include "base/err.h"
 
+/* The slot of this mask, or a free one. Masks in flight at once are disjoint, or lanes of one wait in another: there
+ * are at most as many as lanes. With a warp together it is the first. */
 static emu_rendezvous *slot_of(emu_fiber *f, uint32_t mask)
 {
     emu_rendezvous *slot = &f->block->meet[f->warp * EMU_WARP], *empty = NULL;
-    for (int i = 0; i < EMU_WARP; i++) {
+    uint32_t used = f->block->meet_used[f->warp];
+    for (int i = 0; i < EMU_WARP && (used || !empty); i++) {
         if (slot[i].arrived && slot[i].mask == mask)
             return &slot[i];
-        if (slot[i].arrived && slot[i].arrived & 1u << f->lane)
-            td_bug("a lane waits twice", __FILE__, __LINE__);
-        if (!slot[i].arrived && !empty)
+        if (slot[i].arrived)
+            used--;
+        else if (!empty)
             empty = &slot[i];
     }
     td_assert(empty);
@@ -32,9 +35,10 @@ static void check_mask(const emu_fiber *f, uint32_t mask, const char *what)
         emu_fail("missing lane", "%s with mask 0x%08x, which does not name the calling lane %u", what, mask, f->lane);
     if (mask & ~lanes_there(f))
         emu_fail("missing lane", "%s with mask 0x%08x names lanes that the block does not have", what, mask);
-    for (uint32_t l = 0; l < EMU_WARP; l++)
-        if (mask >> l & 1 && f->block->fibers[f->warp * EMU_WARP + l]->state == EMU_DONE)
-            emu_fail("missing lane", "%s with mask 0x%08x names lane %u, which has ended", what, mask, l);
+    uint32_t ended = mask & f->block->ended[f->warp];
+    if (ended)
+        emu_fail("missing lane", "%s with mask 0x%08x names lane %d, which has ended", what, mask,
+                 __builtin_ctz(ended));
 }
 
 void emu_meet(emu_collective_fn fn, uint32_t mask, void *req, const char *what, const char *file, int line)
@@ -44,6 +48,7 @@ void emu_meet(emu_collective_fn fn, uint32_t mask, void *req, const char *what, 
     check_mask(f, mask, what);
     emu_rendezvous *s = slot_of(f, mask);
     if (!s->arrived) {
+        f->block->meet_used[f->warp]++;
         s->fn = fn;
         s->mask = mask;
         s->what = what;
@@ -66,6 +71,7 @@ void emu_meet(emu_collective_fn fn, uint32_t mask, void *req, const char *what, 
             reqs[l] = lanes[l]->meet_req;
     fn(reqs, mask);
     s->arrived = 0;
+    f->block->meet_used[f->warp]--;
     for (uint32_t l = 0; l < EMU_WARP; l++)
         if (mask >> l & 1 && l != f->lane)
             lanes[l]->state = EMU_READY;

@@ -130,24 +130,29 @@ static void product(const wgmma_op *op, float (*r)[N_MAX / 2])
 {
     const emu_wgmma_args *g = &op->args;
     const uint8_t *smem = emu_cur->block->smem;
-    emu_num a[ROWS][EMU_DOT_MAX];
-    static _Thread_local emu_num b[N_MAX][EMU_DOT_MAX];
+    emu_row a[ROWS];
+    static _Thread_local emu_row b[N_MAX];
     desc da = decode(g->a), db = decode(g->b);
     uint32_t elem = g->fp8 ? 1 : 2, k_count = 32 / elem, first = emu_cur->warp % 4 * ROWS;
-    for (uint32_t n = 0; n < g->n; n++)
+    for (uint32_t n = 0; n < g->n; n++) {
+        b[n].special = false;
         for (uint32_t k = 0; k < k_count; k++)
-            b[n][k] = number(g, smem + offset_of(&db, g->trans_b, n, k, elem));
-    for (uint32_t i = 0; i < ROWS; i++)
+            emu_row_set(&b[n], (int)k, number(g, smem + offset_of(&db, g->trans_b, n, k, elem)));
+    }
+    for (uint32_t i = 0; i < ROWS; i++) {
+        a[i].special = false;
         for (uint32_t k = 0; k < k_count; k++) {
             uint32_t lane = i % 8 * 4 + k % 8 / 2, reg = i / 8 + k / 8 * 2; // as of mma.sync
             const uint8_t *in_reg = (const uint8_t *)&op->a[lane][reg] + k % 2 * 2;
-            a[i][k] = number(g, g->a_regs ? in_reg : smem + offset_of(&da, g->trans_a, first + i, k, elem));
+            const uint8_t *at = g->a_regs ? in_reg : smem + offset_of(&da, g->trans_a, first + i, k, elem);
+            emu_row_set(&a[i], (int)k, number(g, at));
         }
+    }
     for (uint32_t l = 0; l < EMU_WARP; l++)
         for (uint32_t e = 0; e < g->n / 2; e++) {
             uint32_t i = l / 4 + e / 2 % 2 * 8, n = e / 4 * 8 + l % 4 * 2 + e % 2;
             float c = g->scale_d ? r[l][e] : 0.0f;
-            r[l][e] = emu_dot(a[i], b[n], (int)k_count, c, g->fp8 ? EMU_FRAC_FP8 : EMU_FRAC_HALF);
+            r[l][e] = g->fp8 ? emu_dot_fp8(&a[i], &b[n], c) : emu_dot_half(&a[i], &b[n], c);
         }
 }
 

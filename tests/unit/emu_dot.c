@@ -29,17 +29,17 @@ typedef struct pair {
     float a, b;
 } pair;
 
-static float dot(float c, const pair *p, int n, int frac)
+static float dot(float c, const pair *p, int n)
 {
-    emu_num a[EMU_DOT_MAX] = {{0, 0}}, b[EMU_DOT_MAX] = {{0, 0}};
-    for (int i = 0; i < EMU_DOT_MAX; i++) {
-        a[i] = emu_num_bf16(i < n ? bf16(p[i].a) : 0);
-        b[i] = emu_num_bf16(i < n ? bf16(p[i].b) : 0);
+    emu_row a = {.special = false}, b = {.special = false};
+    for (int i = 0; i < n; i++) {
+        emu_row_set(&a, i, emu_num_bf16(bf16(p[i].a)));
+        emu_row_set(&b, i, emu_num_bf16(bf16(p[i].b)));
     }
-    return emu_dot(a, b, 16, c, frac);
+    return emu_dot_half(&a, &b, c);
 }
 
-#define DOT(c, ...) dot(c, (const pair[]){__VA_ARGS__}, sizeof(const pair[]){__VA_ARGS__} / sizeof(pair), EMU_FRAC_HALF)
+#define DOT(c, ...) dot(c, (const pair[]){__VA_ARGS__}, sizeof(const pair[]){__VA_ARGS__} / sizeof(pair))
 #define P(e) ldexpf(1.0f, e)
 
 static void test_plain(void **state)
@@ -97,20 +97,46 @@ static void test_specials(void **state)
     assert_true(DOT(0, {P(127), 2}, {-P(127), 1}) == P(127)); // inside the sum there is room
 }
 
+static float product(bool fp8, emu_num x, emu_num y, float c)
+{
+    emu_row a = {.special = false}, b = {.special = false};
+    emu_row_set(&a, 3, x);
+    emu_row_set(&b, 3, y);
+    return fp8 ? emu_dot_fp8(&a, &b, c) : emu_dot_half(&a, &b, c);
+}
+
 static void test_formats(void **state)
 {
     (void)state;
     emu_num one = emu_num_f16(0x3c00), least = emu_num_f16(0x0001), most = emu_num_f16(0x7bff);
-    assert_true(emu_dot(&one, &least, 1, 0, EMU_FRAC_HALF) == P(-24));
-    assert_true(emu_dot(&one, &most, 1, 0, EMU_FRAC_HALF) == 65504);
+    assert_true(product(false, one, least, 0) == P(-24));
+    assert_true(product(false, one, most, 0) == 65504);
+    assert_true(product(false, most, most, 0) == 65504.0f * 65504.0f);
     emu_num e1 = emu_num_e4m3(0x38), e448 = emu_num_e4m3(0x7e), tiny = emu_num_e4m3(0x01), nan = emu_num_e4m3(0xff);
-    assert_true(emu_dot(&e1, &e448, 1, 0, EMU_FRAC_FP8) == 448);
-    assert_true(emu_dot(&e1, &tiny, 1, 0, EMU_FRAC_FP8) == P(-9));
-    assert_int_equal(bits(emu_dot(&e1, &nan, 1, 0, EMU_FRAC_FP8)), 0x7fffffff);
+    assert_true(product(true, e1, e448, 0) == 448);
+    assert_true(product(true, e1, tiny, 0) == P(-9));
+    assert_int_equal(bits(product(true, e1, nan, 0)), 0x7fffffff);
     // fp8: terms and result keep 13 bits.
-    assert_true(emu_dot(&e1, &e1, 1, P(13), EMU_FRAC_FP8) == P(13) + 1);
-    assert_true(emu_dot(&e1, &e1, 1, P(14), EMU_FRAC_FP8) == P(14));
-    assert_true(emu_dot(&e1, &e1, 1, 1 + P(-13) + P(-14), EMU_FRAC_FP8) == 2);
+    assert_true(product(true, e1, e1, P(13)) == P(13) + 1);
+    assert_true(product(true, e1, e1, P(14)) == P(14));
+    assert_true(product(true, e1, e1, 1 + P(-13) + P(-14)) == 2);
+}
+
+/* The most that 16 and 32 terms can be: nothing may overflow on the way. */
+static void test_largest(void **state)
+{
+    (void)state;
+    emu_row a = {.special = false}, b = {.special = false};
+    for (int i = 0; i < 16; i++) {
+        emu_row_set(&a, i, emu_num_f16(0x7bff));
+        emu_row_set(&b, i, emu_num_f16(0xfbff));
+    }
+    assert_true(emu_dot_half(&a, &b, 0) == -16 * 65504.0f * 65504.0f); // 2047^2 has 22 bits: exact
+    for (int i = 0; i < 32; i++) {
+        emu_row_set(&a, i, emu_num_e4m3(0x7e));
+        emu_row_set(&b, i, emu_num_e4m3(0xfe));
+    }
+    assert_true(emu_dot_fp8(&a, &b, 0) == -32 * 448.0f * 448.0f);
 }
 
 int main(void)
@@ -118,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain), cmocka_unit_test(test_result_is_cut), cmocka_unit_test(test_terms_are_cut),
         cmocka_unit_test(test_denormals), cmocka_unit_test(test_specials), cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_largest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

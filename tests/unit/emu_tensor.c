@@ -65,13 +65,13 @@ static void want(bool bf16, const uint16_t *a, const uint16_t *b, float *d, int 
         for (int j = 0; j < n; j++) {
             float c = 0;
             for (int k = 0; k < k_count; k += 16) {
-                emu_num x[16], y[16];
+                emu_row x = {.special = false}, y = {.special = false};
                 for (int e = 0; e < 16; e++) {
                     uint16_t u = a[i * k_count + k + e], v = b[j * k_count + k + e];
-                    x[e] = bf16 ? emu_num_bf16(u) : emu_num_f16(u);
-                    y[e] = bf16 ? emu_num_bf16(v) : emu_num_f16(v);
+                    emu_row_set(&x, e, bf16 ? emu_num_bf16(u) : emu_num_f16(u));
+                    emu_row_set(&y, e, bf16 ? emu_num_bf16(v) : emu_num_f16(v));
                 }
-                c = emu_dot(x, y, 16, c, EMU_FRAC_HALF);
+                c = emu_dot_half(&x, &y, c);
             }
             d[i * n + j] = c;
         }
@@ -175,12 +175,12 @@ static void fp8(void)
     for (int i = 0; i < 64 * 32; i++) {
         float c = 0;
         for (int k = 0; k < 128; k += 32) {
-            emu_num x[32], y[32];
+            emu_row x = {.special = false}, y = {.special = false};
             for (int e = 0; e < 32; e++) {
-                x[e] = emu_num_e4m3(a[i / 32 * 128 + k + e]);
-                y[e] = emu_num_e4m3(b[i % 32 * 128 + k + e]);
+                emu_row_set(&x, e, emu_num_e4m3(a[i / 32 * 128 + k + e]));
+                emu_row_set(&y, e, emu_num_e4m3(b[i % 32 * 128 + k + e]));
             }
-            c = emu_dot(x, y, 32, c, EMU_FRAC_FP8);
+            c = emu_dot_fp8(&x, &y, c);
         }
         assert_memory_equal(&got[i], &c, 4);
     }
