@@ -73,6 +73,9 @@
 #define TD_HTTP_HEADER_BYTES_MAX (32u << 10)
 #define TD_HTTP_HEADERS_MAX 100
 #define TD_HTTP_URI_BYTES_MAX (8u << 10)
+#define TD_HTTP_QUERY_ARGS_MAX 100         // the library keeps about 100 bytes for each, of 96 KiB a connection
+#define TD_HTTP_COOKIES_MAX 200
+#define TD_HTTP_PARSE_SECONDS 5            // of the library, from the end of a request until it is dispatched
 #define TD_HTTP_BODY_BYTES_MAX (16u << 20)
 #define TD_HTTP_CONNECTIONS_MAX 4096
 #define TD_HTTP_HEADER_SECONDS 10

@@ -33,6 +33,9 @@ static td_rc add_file(auth_keys *a, const char *path, td_err *err)
     if (rc)
         return rc;
     int32_t before = a->count;
+    if (memchr(data, 0, len)) // no header could hold it: a key that lets nobody in, or a file cut short
+        rc = td_fail_param(err, TD_E_USAGE, "api-key-file", "%s holds a NUL byte: it must be text",
+                           path);
     for (size_t at = 0; at < len && !rc;) {
         const char *line = data + at, *nl = memchr(line, '\n', len - at);
         const char *end = nl ? nl : data + len;

@@ -22,6 +22,7 @@ enum {
 };
 
 static void pump(conn *c);
+static void refuse(conn *c, int status, const char *reason);
 
 static uint64_t seconds_from(uint64_t now, double s) { return now + (uint64_t)(s * (double)TD_NS_PER_S); }
 
@@ -171,6 +172,10 @@ static void drain_pair(conn *c)
         return;
     if (n <= 0) { // the library ended the connection: after an early answer, or because it was asked to
         pair_close(c);
+        if (!c->answering && (c->state == CONN_BODY || c->state == CONN_WAIT)) {
+            refuse(c, 500, "the server could not read this request");
+            return;
+        }
         c->answer_last = true;
         if (c->state == CONN_BODY || !in_empty(c))
             linger(c);
@@ -178,6 +183,7 @@ static void drain_pair(conn *c)
             all_sent(c);
         return;
     }
+    c->answering = true;
     size_t sent = 0;
     if (out_empty(c)) {
         ssize_t w = transport_write(&c->t, c->server->scratch, (size_t)n);
@@ -277,11 +283,13 @@ static bool take_head(conn *c)
         refuse(c, 503, "the server has too many connections, try again later");
         return false;
     }
-    c->in_done += c->guard.skip;
-    c->pass = head_len - c->guard.skip;
+    size_t begin = http_guard_trim(&c->guard, c->in.data + c->in_done, head_len);
+    c->in_done += begin;
+    c->pass = head_len - begin;
     c->request_end = c->guard.body == HTTP_BODY_NONE;
     c->body_start_ns = td_now_ns();
     c->body_bytes = 0;
+    c->answering = false;
     c->state = CONN_BODY;
     set_deadline(c, c->server->opts.body_timeout_s);
     return true;
@@ -310,7 +318,7 @@ static bool take_body(conn *c)
     while (pass_on(c)) {
         if (c->request_end) {
             c->state = CONN_WAIT;
-            c->deadline_ns = 0;
+            set_deadline(c, TD_HTTP_PARSE_SECONDS);
             return true;
         }
         if (in_empty(c))
@@ -483,7 +491,11 @@ static void body_tick(conn *c, uint64_t now)
 
 static void deadline_passed(conn *c)
 {
-    if (c->state != CONN_HEAD || c->idle || in_empty(c))
+    if (c->state == CONN_WAIT && c->call && c->call->stage != CALL_BODY)
+        c->deadline_ns = 0; // it was dispatched: the call has its own deadlines
+    else if (c->state == CONN_WAIT)
+        refuse(c, 500, "the server could not read this request");
+    else if (c->state != CONN_HEAD || c->idle || in_empty(c))
         conn_kill(c); // nothing was asked, or the refusal has been out for long enough
     else
         refuse(c, 408, "the request head did not arrive in time");

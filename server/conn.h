@@ -38,6 +38,7 @@ typedef struct conn {
     td_buf out;                   // to the client, [out_done … len) not taken yet
     size_t out_done;
     bool rdhup, eof;              // the client announced, and we read, the end of what it sends
+    bool answering;               // the library has said something to this request
     bool idle;                    // kept alive, between requests
     bool library_open;            // the library holds its end of the pair
     bool answer_last;             // close once `out` is empty

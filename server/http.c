@@ -381,14 +381,19 @@ bool http_adopt(struct server *s, struct conn *c, int fd)
     return ok == MHD_YES; // on failure the library has closed fd
 }
 
+/* A connection that the library gives up while it reads is closed by its next run only, which it does not ask for: so
+ * there is always one more run than it wanted. */
 void http_run(struct server *s)
 {
-    for (int i = 0; s->http_due && i < RUNS_PER_TURN; i++) {
+    bool more = s->http_due;
+    for (int i = 0; more && i < RUNS_PER_TURN; i++) {
         MHD_UNSIGNED_LONG_LONG ms;
+        more = s->http_due;
         s->http_due = false;
         MHD_run(s->http);
         if (MHD_get_timeout(s->http, &ms) == MHD_YES && ms == 0)
             s->http_due = true;
+        more = more || s->http_due;
     }
     if (s->http_due) // let sockets and tasks have their turn in between
         s->loop.again = true;

@@ -24,6 +24,7 @@ static bool is_tchar(unsigned char c)
     return c && strchr("!#$%&'*+-.^_`|~", c);
 }
 
+static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
@@ -37,6 +38,15 @@ static bool same_word(const char *s, size_t len, const char *word)
         if (lower(s[i]) != word[i])
             return false;
     return true;
+}
+
+/* How many pieces the separator cuts s[0…len) into. */
+static int32_t pieces(const char *s, size_t len, char separator)
+{
+    int32_t n = 1;
+    for (size_t i = 0; i < len; i++)
+        n += s[i] == separator;
+    return n;
 }
 
 /* METHOD SP target SP HTTP/1.x */
@@ -54,6 +64,8 @@ static http_verdict request_line(http_guard *g, const char *p, size_t len)
     size_t target_len = (size_t)(space - target);
     if (target_len > TD_HTTP_URI_BYTES_MAX)
         return bad(g, 414, "the path is longer than 8192 bytes");
+    if (pieces(target, target_len, '&') > TD_HTTP_QUERY_ARGS_MAX)
+        return bad(g, 414, "the query has more than 100 arguments");
     bool asterisk = target_len == 1 && *target == '*';
     if (target_len == 0 || (*target != '/' && !asterisk))
         return bad(g, 400, "the request target must be a path");
@@ -102,6 +114,10 @@ static http_verdict header_value(http_guard *g, const char *name, size_t name_le
         if (g->host_seen)
             return bad(g, 400, "more than one Host");
         g->host_seen = true;
+    } else if (same_word(name, name_len, "cookie")) { // nobody here reads them, but the library would keep each
+        g->cookies += pieces(v, len, ';');
+        if (g->cookies > TD_HTTP_COOKIES_MAX)
+            return bad(g, 431, "more than 200 cookies");
     } else if (same_word(name, name_len, "expect") && !same_word(v, len, "100-continue")) {
         return bad(g, 400, "the only Expect accepted is 100-continue");
     }
@@ -120,9 +136,9 @@ static http_verdict header_line(http_guard *g, const char *p, size_t len)
     if (n == len || p[n] != ':')
         return bad(g, 400, "a header field name must be followed by a colon at once");
     const char *v = p + n + 1, *end = p + len;
-    while (v < end && (*v == ' ' || *v == '\t'))
+    while (v < end && is_blank(*v))
         v++;
-    while (end > v && (end[-1] == ' ' || end[-1] == '\t'))
+    while (end > v && is_blank(end[-1]))
         end--;
     return header_value(g, p, n, v, (size_t)(end - v));
 }
@@ -182,6 +198,33 @@ http_verdict http_guard_head(http_guard *g, const char *p, size_t len, size_t *h
             return bad(g, 414, "the path is longer than 8192 bytes");
     }
     return HTTP_MORE;
+}
+
+size_t http_guard_trim(const http_guard *g, char *p, size_t head_len)
+{
+    char *from = p + g->skip, *end = p + head_len, *to = from;
+    for (bool first = true; from < end; first = false) { // every line ends with CR LF, and the last one is empty
+        char *stop = memchr(from, '\r', (size_t)(end - from));
+        char *colon = first ? NULL : memchr(from, ':', (size_t)(stop - from));
+        if (colon) {
+            memmove(to, from, (size_t)(colon + 1 - from));
+            to += colon + 1 - from;
+            from = colon + 1;
+        }
+        char *last = stop;
+        while (colon && from < last && is_blank(*from))
+            from++;
+        while (colon && last > from && is_blank(last[-1]))
+            last--;
+        memmove(to, from, (size_t)(last - from));
+        to += last - from;
+        memcpy(to, "\r\n", 2);
+        to += 2;
+        from = stop + 2;
+    }
+    size_t gap = (size_t)(end - to);
+    memmove(p + g->skip + gap, p + g->skip, head_len - g->skip - gap);
+    return g->skip + gap;
 }
 
 static int hex_value(char c)

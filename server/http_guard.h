@@ -27,7 +27,7 @@ typedef struct http_guard {
     // of the head that is being read
     size_t scanned, line_start; // bytes looked at; where the current line begins
     size_t skip;                // an empty line before the request line, not to be passed on
-    int32_t lines, headers;
+    int32_t lines, headers, cookies;
     bool http10, length_seen, chunked, host_seen;
     // of the body that follows
     http_body_state body;
@@ -44,6 +44,9 @@ void http_guard_reset(http_guard *g); // before each request
 /* p[0…len) is everything of this request so far, from its first byte. HTTP_OK: the head is p[g->skip … *head_len), and
  * the body's framing is known. */
 http_verdict http_guard_head(http_guard *g, const char *p, size_t len, size_t *head_len);
+/* Once it is HTTP_OK: rewrites p[g->skip … head_len) in place as NAME:VALUE without the white space around values, so
+ * that the library is given what was judged and nothing else. It ends where it ended; returns where it begins now. */
+size_t http_guard_trim(const http_guard *g, char *p, size_t head_len);
 /* The next bytes after the head; *used of them belong to this request and may be passed on. HTTP_OK: the request ends
  * with them. */
 http_verdict http_guard_body(http_guard *g, const char *p, size_t len, size_t *used);

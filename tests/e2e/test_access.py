@@ -49,7 +49,7 @@ def test_keys(start):
             a = ask(s, method, path, *headers)
             assert a.status == 401 and a.error["code"] == "invalid_api_key", (path, headers)
             assert a.headers["www-authenticate"] == "Bearer"
-    for key in ("Bearer one", "Bearer two", "bearer one", "BEARER two"):
+    for key in ("Bearer one", "Bearer two", "bearer one", "BEARER two ", " Bearer one\t"):
         assert ask(s, "POST", "/v1/completions", f"Authorization: {key}").status == 200
         assert ask(s, "GET", "/version", f"Authorization: {key}").status == 200
     assert ask(s, "GET", "/v1/models/x").status == 404  # open, like the list

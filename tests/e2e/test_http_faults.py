@@ -70,6 +70,8 @@ CASES = {
     "garbage": (b"\xff\xfe\xfd\r\n\r\n", 400),
     "odd expectation": (post("Content-Length: 29", "Expect: 200-ok"), 400),
     "HTTP/1.0 chunked": (b"POST /v1/completions HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "1500 arguments": (b"GET /health?" + b"a&" * 1500 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "1500 cookies": (b"GET /health HTTP/1.1\r\nHost: a\r\nCookie: " + b"a=b; " * 1500 + b"\r\n\r\n", 431),
     "compressed body": (post("Content-Length: 29", "Content-Encoding: gzip"), 415),
     "form": (
         b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -113,6 +115,33 @@ def test_every_split(server, size):
         for i in range(0, len(data), size):
             c.send(data[i : i + size])
         assert c.answer().status == 200
+
+
+@pytest.mark.parametrize("before,after", [(" ", " "), ("\t", "\t"), ("", "  \t"), (" \t ", "")])
+def test_blanks_around_values(server, before, after):
+    """They are no part of a value: not for us and not for the library behind the guard."""
+    for framing, body in (
+        (f"Content-Length:{before}29{after}", BODY),
+        (f"Transfer-Encoding:{before}chunked{after}", b"1d\r\n" + BODY + b"\r\n0\r\n\r\n"),
+    ):
+        with server.raw() as c:
+            c.send(post(framing, body=body) + b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert c.answer().status == 200
+            assert c.answer().body == b'{"status":"ok"}'
+
+
+def test_clients_that_leave_early_hold_nothing(server):
+    def connections():
+        return server.metrics()["tandem_connections"]
+
+    before = connections()
+    for i in range(60):
+        with server.raw() as c:
+            c.send(b"GET /live HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked \r\n\r\n0\r\n\r\n"[: 50 + i])
+    end = time.monotonic() + 8
+    while connections() > before and time.monotonic() < end:
+        time.sleep(0.1)
+    assert connections() <= before
 
 
 def test_pipelined(server):

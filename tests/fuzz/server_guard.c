@@ -12,6 +12,24 @@ typedef struct trace {
     size_t end[TRACE_MAX]; // where requests ended
 } trace;
 
+/* What the library is given says the same as what was judged, and no value has white space around it. */
+static void check_trimmed(const http_guard *g, const char *head, size_t len)
+{
+    char *copy = malloc(len);
+    http_guard again;
+    size_t n = 0;
+    if (!copy)
+        abort();
+    memcpy(copy, head, len);
+    size_t begin = http_guard_trim(g, copy, len);
+    http_guard_reset(&again);
+    if (begin < g->skip || http_guard_head(&again, copy + begin, len - begin, &n) != HTTP_OK || n != len - begin ||
+        again.body != g->body || again.left != g->left || again.headers != g->headers || again.skip ||
+        memmem(copy + begin, len - begin, " \r\n", 3) || memmem(copy + begin, len - begin, "\t\r\n", 3))
+        abort();
+    free(copy);
+}
+
 static trace run(const char *p, size_t size, size_t step)
 {
     trace t = {0};
@@ -43,6 +61,7 @@ static trace run(const char *p, size_t size, size_t step)
         } else if (!in_body) {
             if (head <= g.skip || head > have - at || memchr(p + at, 0, head) || memcmp(p + at + head - 2, "\r\n", 2))
                 abort();
+            check_trimmed(&g, p + at, head);
             at += head;
             in_body = true;
         } else {

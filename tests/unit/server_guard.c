@@ -171,6 +171,58 @@ static void test_nul(void **state)
     assert_int_equal(check("\0", 1, 1).status, 400);
 }
 
+/* The library reads what the guard has read, without the white space that the two would take differently. */
+static void test_trim(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *trimmed;
+    } cases[] = {
+        {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost:a\r\n\r\n"},
+        {"\r\nGET /:a HTTP/1.0\r\n\r\n", "GET /:a HTTP/1.0\r\n\r\n"},
+        {"GET / HTTP/1.0\r\nA:\t \r\nB:\r\nC:  c:\td \t\r\nD:e\r\n\r\n",
+         "GET / HTTP/1.0\r\nA:\r\nB:\r\nC:c:\td\r\nD:e\r\n\r\n"},
+        {"P / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked \r\n\r\n",
+         "P / HTTP/1.1\r\nHost:a\r\nTransfer-Encoding:chunked\r\n\r\n"},
+        {"P / HTTP/1.0\r\nContent-Length:\t30\t\r\n\r\n", "P / HTTP/1.0\r\nContent-Length:30\r\n\r\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+        http_guard g;
+        size_t len = strlen(cases[i].text), head = 0;
+        memcpy(text, cases[i].text, len + 1);
+        http_guard_reset(&g);
+        assert_int_equal(http_guard_head(&g, text, len, &head), HTTP_OK);
+        assert_int_equal(head, len);
+        assert_string_equal(text + http_guard_trim(&g, text, head), cases[i].trimmed);
+    }
+}
+
+/* What the library would have to keep one by one. */
+static void test_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *each, *after;
+        int count, status;
+    } cases[] = {
+        {"GET /?", "a&", " HTTP/1.0\r\n\r\n", 99, 0},
+        {"GET /?", "a&", " HTTP/1.0\r\n\r\n", 100, 414},
+        {"GET / HTTP/1.0\r\nCookie: ", "a=b;", "\r\n\r\n", 199, 0},
+        {"GET / HTTP/1.0\r\nCookie: ", "a=b;", "\r\n\r\n", 200, 431},
+        {"GET / HTTP/1.0\r\n", "cookie:;;;;;;\r\n", "\r\n", 28, 0},
+        {"GET / HTTP/1.0\r\n", "cookie:;;;;;;\r\n", "\r\n", 29, 431},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[4096];
+        size_t n = (size_t)snprintf(text, sizeof text, "%s", cases[i].before);
+        for (int k = 0; k < cases[i].count; k++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s", cases[i].each);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s", cases[i].after);
+        assert_int_equal(check(text, n, n).status, cases[i].status);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +230,8 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_total_of_chunks),
         cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

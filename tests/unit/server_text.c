@@ -153,6 +153,8 @@ static void test_auth(void **state)
     assert_int_equal(auth_load(NULL, 0, path, &a, NULL), TD_OK);
     assert_true(auth_allows(a, "Bearer three") && auth_allows(a, "Bearer four") && !auth_allows(a, "Bearer # none"));
     auth_free(a);
+    assert_true(write(fd, "\nfi\0ve\n", 7) == 7);
+    assert_int_equal(auth_load(NULL, 0, path, &a, NULL), TD_E_USAGE);
     close(fd);
     unlink(path);
 }
