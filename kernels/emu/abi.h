@@ -81,7 +81,7 @@ void emu_bulk_wait(uint32_t newest, const char *file, int line);
 typedef struct emu_wgmma_args {
     uint64_t a, b; // descriptors; a: 0 where A is in registers
     uint32_t n;
-    bool a_regs, trans_a, trans_b, scale_d, fp8, f16;
+    bool a_regs, trans_a, trans_b, scale_d, fp8;
 } emu_wgmma_args;
 void emu_wgmma(const emu_wgmma_args *args, float *d, const uint32_t *a, const char *file, int line);
 void emu_wgmma_fence(const char *file, int line);

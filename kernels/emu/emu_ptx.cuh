@@ -114,21 +114,21 @@ template <int N, int TRANS_A = 0, int TRANS_B = 0>
 static inline void td_wgmma_bf16_ss(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,
                                     const char *file = __builtin_FILE(), int line = __builtin_LINE())
 {
-    emu_wgmma_args g = {a, b, N, false, TRANS_A != 0, TRANS_B != 0, scale_d != 0, false, false};
+    emu_wgmma_args g = {a, b, N, false, TRANS_A != 0, TRANS_B != 0, scale_d != 0, false};
     emu_wgmma(&g, d, nullptr, file, line);
 }
 template <int N, int TRANS_B = 0>
 static inline void td_wgmma_bf16_rs(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d,
                                     const char *file = __builtin_FILE(), int line = __builtin_LINE())
 {
-    emu_wgmma_args g = {0, b, N, true, false, TRANS_B != 0, scale_d != 0, false, false};
+    emu_wgmma_args g = {0, b, N, true, false, TRANS_B != 0, scale_d != 0, false};
     emu_wgmma(&g, d, a, file, line);
 }
 template <int N>
 static inline void td_wgmma_e4m3_ss(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d,
                                     const char *file = __builtin_FILE(), int line = __builtin_LINE())
 {
-    emu_wgmma_args g = {a, b, N, false, false, false, scale_d != 0, true, false};
+    emu_wgmma_args g = {a, b, N, false, false, false, scale_d != 0, true};
     emu_wgmma(&g, d, nullptr, file, line);
 }
 

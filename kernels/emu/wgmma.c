@@ -123,7 +123,13 @@ static emu_num number(const emu_wgmma_args *g, const uint8_t *at)
     if (g->fp8)
         return emu_num_e4m3(*at);
     memcpy(&half, at, 2);
-    return g->f16 ? emu_num_f16(half) : emu_num_bf16(half);
+    return emu_num_bf16(half);
+}
+
+/* Element (i, k) of A in the lanes' registers, as mma.sync has it. */
+static const uint8_t *in_regs(const wgmma_op *op, uint32_t i, uint32_t k)
+{
+    return (const uint8_t *)&op->a[i % 8 * 4 + k % 8 / 2][i / 8 + k / 8 * 2] + k % 2 * 2;
 }
 
 static void product(const wgmma_op *op, float (*r)[N_MAX / 2])
@@ -142,9 +148,7 @@ static void product(const wgmma_op *op, float (*r)[N_MAX / 2])
     for (uint32_t i = 0; i < ROWS; i++) {
         a[i].special = false;
         for (uint32_t k = 0; k < k_count; k++) {
-            uint32_t lane = i % 8 * 4 + k % 8 / 2, reg = i / 8 + k / 8 * 2; // as of mma.sync
-            const uint8_t *in_reg = (const uint8_t *)&op->a[lane][reg] + k % 2 * 2;
-            const uint8_t *at = g->a_regs ? in_reg : smem + offset_of(&da, g->trans_a, first + i, k, elem);
+            const uint8_t *at = g->a_regs ? in_regs(op, i, k) : smem + offset_of(&da, g->trans_a, first + i, k, elem);
             emu_row_set(&a[i], (int)k, number(g, at));
         }
     }
@@ -165,7 +169,7 @@ static void poison(const wgmma_op *op)
 static bool same_args(const emu_wgmma_args *x, const emu_wgmma_args *y)
 {
     return x->a == y->a && x->b == y->b && x->n == y->n && x->scale_d == y->scale_d && x->a_regs == y->a_regs &&
-           x->trans_a == y->trans_a && x->trans_b == y->trans_b && x->fp8 == y->fp8 && x->f16 == y->f16;
+           x->trans_a == y->trans_a && x->trans_b == y->trans_b && x->fp8 == y->fp8;
 }
 
 static void issue(void **req, uint32_t mask)

@@ -61,7 +61,7 @@ static emu_release *release_at(emu_launch_op *op, const void *at, bool make)
 void emu_release_fenced(emu_fiber *f, const void *at, bool writes)
 {
     emu_group *g = f->block->group;
-    if (!emu_checking)
+    if (!emu_checking || emu_shared_block(f, at)) // shared memory is the group's alone
         return;
     emu_release *r = release_at(g->op, at, writes && f->fenced);
     if (!r)

@@ -215,6 +215,22 @@ static void refusals(void)
     emu_rt_host_free(h);
 }
 
+static void counters(void)
+{
+    emu_counters before = emu_get_counters();
+    float *x = dev(96 * 4);
+    emu_rt_memset(x, 0, 96 * 4, stream);
+    emu_test_scale(x, 96, 1, stream);
+    sync_ok();
+    emu_counters after = emu_get_counters();
+    assert_int_equal(after.launches - before.launches, 1);
+    assert_int_equal(after.blocks - before.blocks, 3);
+    assert_int_equal(after.threads - before.threads, 96);
+    assert_int_equal(after.switches - before.switches, 96); // nobody waits
+    assert_int_equal(after.accesses > before.accesses, emu_has_checks());
+    emu_rt_free(x);
+}
+
 #define SCHEDULES(name) \
     static void test_##name(void **state) \
     { \
@@ -228,6 +244,7 @@ SCHEDULES(indices)
 SCHEDULES(graphs)
 SCHEDULES(events)
 SCHEDULES(refusals)
+SCHEDULES(counters)
 
 static void test_threads(void **state)
 {
@@ -246,7 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reduce), cmocka_unit_test(test_collectives), cmocka_unit_test(test_atomics),
         cmocka_unit_test(test_indices), cmocka_unit_test(test_graphs), cmocka_unit_test(test_events),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_counters), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
