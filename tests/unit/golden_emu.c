@@ -24,7 +24,7 @@ static td_engine *engine_open(const char *family, td_engine_opts o)
     snprintf(path, sizeof path, TD_TESTS_DIR "/golden/tiny64/%s", family);
     o.model = path;
     o.device = "emu";
-    o.kv_cache_memory = 8 << 20;
+    o.kv_cache_memory = o.kv_cache_memory ? o.kv_cache_memory : 8 << 20;
     o.max_num_seqs = 8;
     o.seed_set = true;
     if (td_engine_open(&o, &e, &err) != TD_OK)
@@ -48,8 +48,7 @@ static double nmse(const td_json *rows, const float *got)
     return err / ref;
 }
 
-/* `n` tokens by temperature 0; the hash of all logits on the way. */
-static uint64_t generate(td_engine *e, const int32_t *ids, int32_t count, int32_t n, float temperature, int32_t *out)
+static td_request *submit(td_engine *e, const int32_t *ids, int32_t count, int32_t n, float temperature, int32_t choices)
 {
     td_request_opts o = {.prompt = ids, .prompt_count = count, .sampling = td_sampling_default(),
                          .want_logits_hash = true};
@@ -58,22 +57,34 @@ static uint64_t generate(td_engine *e, const int32_t *ids, int32_t count, int32_
     o.sampling.seed = 7;
     o.sampling.seed_set = true;
     o.sampling.max_tokens = n;
+    o.sampling.n = choices;
     o.sampling.ignore_eos = true;
     td_request *r;
     td_err err = TD_ERR_INIT;
     if (td_request_submit(e, &o, &r, &err) != TD_OK)
         fail_msg("%s", err.msg);
+    return r;
+}
+
+/* The first choice's tokens, and the hash of all logits on the way of all of them. Frees the request. */
+static uint64_t answer(td_request *r, int32_t *out)
+{
     td_event ev = {.kind = TD_EVENT_PROMPT};
     for (int32_t got = 0; ev.kind != TD_EVENT_END;) {
         assert_true(td_request_wait(r, 120000));
         assert_true(td_request_next(r, &ev));
-        for (int32_t i = 0; ev.kind == TD_EVENT_TOKENS && i < ev.id_count; i++)
+        for (int32_t i = 0; ev.kind == TD_EVENT_TOKENS && ev.choice == 0 && i < ev.id_count; i++)
             out[got++] = ev.ids[i];
     }
     assert_int_equal(ev.rc, TD_OK);
     uint64_t hash = ev.logits_hash;
     td_request_free(r);
     return hash;
+}
+
+static uint64_t generate(td_engine *e, const int32_t *ids, int32_t count, int32_t n, float temperature, int32_t *out)
+{
+    return answer(submit(e, ids, count, n, temperature, 1), out);
 }
 
 static void check_case(td_engine *e, const td_json *c, const char *family)
@@ -153,6 +164,40 @@ static void llama(void **state) { (void)state; check_family("llama"); }
 static void qwen2(void **state) { (void)state; check_family("qwen2"); }
 static void gemma3(void **state) { (void)state; check_family("gemma3"); }
 
+/* Requests that run at the same time, with two choices each, in a cache too small for all of them, give the bits that
+ * each has alone. */
+static void together(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 4, TOKENS = 12 };
+    td_json *g = golden_load("tiny64/llama", "golden.json");
+    int32_t prompt[PROMPT_MAX] = {0}, tokens[REQUESTS][TOKENS], got[TOKENS], n = 0;
+    uint64_t alone[REQUESTS];
+    td_request *r[REQUESTS];
+    td_json_each(c, td_json_get(g, "cases")) n = n < 41 ? golden_ints(td_json_get(c, "prompt"), prompt, PROMPT_MAX) : n;
+    assert_int_equal(n, 41);
+    td_engine *e = engine_open("llama", (td_engine_opts){.max_num_batched_tokens = 64, .no_prefix_caching = true});
+    for (int i = 0; i < REQUESTS; i++)
+        alone[i] = answer(submit(e, prompt + i, n - 16 * (i % 3), TOKENS, 0.9f, 2), tokens[i]);
+    td_engine_close(e);
+    // 2 layers, K and V, 2 heads of 64 in bf16: 16 KiB for 16 tokens. Room for two or three sequences of eight.
+    e = engine_open("llama", (td_engine_opts){.max_num_batched_tokens = 48, .no_prefix_caching = true, .block_size = 16,
+                                              .kv_cache_memory = 9 * 16 * 2 * 2 * 2 * 64 * 2, .max_model_len = 96});
+    for (int i = 0; i < REQUESTS; i++)
+        r[i] = submit(e, prompt + i, n - 16 * (i % 3), TOKENS, 0.9f, 2);
+    for (int i = 0; i < REQUESTS; i++) {
+        assert_true(answer(r[i], got) == alone[i]);
+        assert_memory_equal(got, tokens[i], sizeof got);
+    }
+    td_metrics m;
+    td_engine_metrics(e, &m);
+    printf("  %d requests of two choices: %lld steps, %lld preemptions\n", REQUESTS, (long long)m.steps,
+           (long long)m.preemptions);
+    assert_true(m.preemptions > 0);
+    td_engine_close(e);
+    td_json_free(g);
+}
+
 /* What the device cannot do is refused with its name and the reason, before anything is computed. */
 static void refusals(void **state)
 {
@@ -180,6 +225,6 @@ int main(void)
 {
     emu_set_checks(false); // of memory accesses: checkkern has them, and they cost most of the time
     const struct CMUnitTest tests[] = {cmocka_unit_test(llama), cmocka_unit_test(qwen2), cmocka_unit_test(gemma3),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(together), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
