@@ -48,7 +48,8 @@ static double nmse(const td_json *rows, const float *got)
     return err / ref;
 }
 
-static td_request *submit(td_engine *e, const int32_t *ids, int32_t count, int32_t n, float temperature, int32_t choices)
+static td_request *submit(td_engine *e, const int32_t *ids, int32_t count, int32_t n, float temperature,
+                          int32_t choices)
 {
     td_request_opts o = {.prompt = ids, .prompt_count = count, .sampling = td_sampling_default(),
                          .want_logits_hash = true};
