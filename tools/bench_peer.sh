@@ -6,7 +6,7 @@
 # ROUNDS (3) rounds of each row, both programs in turn; the best of each counts, since a shared machine only ever
 # takes away. THREADS (all), ISA (auto; avx2 wants a peer built for AVX2). Not part of the tests.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(readlink -f "$0")")/.."
 [ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 TANDEM=${TANDEM:-build/release/tandem}
 [ -x "$TANDEM" ] || { echo "no $TANDEM: build the release preset first" >&2; exit 1; }
@@ -70,7 +70,7 @@ for model in models:
         print(f"| {label} | {mine:.0f} | {other:.0f} | {mine / other:.2f} |", flush=True)
     starts = [(our_start(model), their_start(model)) for _ in range(rounds)]
     mine, other = best([(x[0], y[0]) for x, y in starts], min)
-    print(f"| start to first token, s | {mine:.2f} | {other:.2f} | {mine / other:.2f} |")
+    print(f"| start to first token, s (less is better) | {mine:.2f} | {other:.2f} | {mine / other:.2f} |")
     mine, other = best([(x[1], y[1]) for x, y in starts], min)
-    print(f"| peak resident memory, MiB | {mine:.0f} | {other:.0f} | {mine / other:.2f} |", flush=True)
+    print(f"| peak resident memory, MiB (less is better) | {mine:.0f} | {other:.0f} | {mine / other:.2f} |", flush=True)
 PY

@@ -3,12 +3,28 @@
 # each, the end-to-end tests, and each fuzzer for a bounded time. Ends with one line, "N passed, N failed", and fails
 # when a test did. Works without network once everything is there.
 #
-#   tools/test.sh [STAGE…]    only these: release oracles cuda asan tsan fuzz e2e e2e-asan
+#   tools/test.sh [STAGE…]    only these: release oracles cuda e2e asan e2e-asan tsan fuzz
 set -euo pipefail
-. "$(dirname "$0")/lib/common.sh"
+. "$(dirname "$(readlink -f "$0")")/lib/common.sh"
 cd "$root"
 
-stages=${*:-release oracles cuda e2e asan e2e-asan tsan fuzz}
+all_stages="release oracles cuda e2e asan e2e-asan tsan fuzz"
+for word in "$@"; do
+    case $word in
+    -h | --help)
+        sed -n '2,6s/^# \{0,1\}//p' "$root/tools/test.sh"
+        exit 0
+        ;;
+    esac
+    case " $all_stages " in
+    *" $word "*) ;;
+    *)
+        say "error: '$word' is no stage; there are $all_stages"
+        exit 2
+        ;;
+    esac
+done
+stages=${*:-$all_stages}
 fuzz_seconds=${FUZZ_SECONDS:-10}
 results=$root/build/results
 venv=$root/build/venv

