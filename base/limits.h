@@ -85,11 +85,15 @@
 #define TD_HTTP_STALL_SECONDS 60           // a stream that accepts no byte for this long is closed
 #define TD_HTTP_STREAM_BYTES_MAX (1u << 20)
 #define TD_HTTP_BODIES_BYTES_MAX (512ull << 20) // of all requests being read or parsed at one time
+#define TD_HTTP_BODIES_SMALL_BYTES_MAX (128ull << 20) // of them kept for bodies of up to TD_HTTP_BODY_SMALL_BYTES
+#define TD_HTTP_BODY_SMALL_BYTES (1u << 20)
+#define TD_HTTP_IGNORED_BODY_BYTES (64u << 10) // that a path without a body, or a refusal, reads and drops
 #define TD_HTTP_IDLE_SECONDS 300           // a kept-alive connection without a request
 #define TD_HTTP_LINGER_SECONDS 2           // reading on after a refusal, so that the client sees the answer
 #define TD_HTTP_PING_SECONDS 15            // comment line on a silent stream, so that proxies keep it
 #define TD_HTTP_CHUNK_EXT_BYTES_MAX 128    // extensions of one chunk of a chunked body
 #define TD_HTTP_SHUTDOWN_SECONDS 45
+#define TD_HTTP_DRAIN_BODY_SECONDS 1       // for bodies that are on their way when nothing else runs any more
 #define TD_HTTP_HEALTH_STALL_SECONDS 60
 #define TD_HTTP_WATCHDOG_STALLS 5          // the process ends after so many times health_stall without progress
 #define TD_HTTP_WORKERS 2

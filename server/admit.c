@@ -93,9 +93,11 @@ static td_rc read_timeout(call *c, td_err *err)
 {
     if (!c->headers.timeout)
         return TD_OK;
+    static const char decimal[] = "0123456789.";
+    const char *text = c->headers.timeout;
     char *end;
-    double s = strtod(c->headers.timeout, &end);
-    if (end == c->headers.timeout || *end || !(s > 0) || s > 1e6)
+    double s = strtod(text, &end); // which would take 0x10, 1e3, inf and nan as well
+    if (end == text || text[strspn(text, decimal)] || *end || !(s > 0) || s > 1e6)
         return td_fail_param(err, TD_E_INPUT, "x-request-timeout",
                              "x-request-timeout must be a number of seconds above 0");
     if (s < c->server->opts.request_timeout_s)
@@ -104,12 +106,21 @@ static td_rc read_timeout(call *c, td_err *err)
     return TD_OK;
 }
 
+static td_rc check_bodyless(const call *c, td_err *err)
+{
+    if (route_takes_body(c->route) || c->headers.content_length <= TD_HTTP_IGNORED_BODY_BYTES)
+        return TD_OK;
+    return td_fail(err, TD_E_TOOBIG, "this path takes no body");
+}
+
 td_rc admit_enter(call *c, td_err *err)
 {
     struct server *s = c->server;
     td_rc rc = check_key(c, err);
     if (!rc)
         rc = check_origin(c, err);
+    if (!rc)
+        rc = check_bodyless(c, err);
     if (!rc && !strcmp(c->method, "POST"))
         rc = check_media(c, err);
     if (!rc && (c->route->flags & ROUTE_DEBUG) && !s->engine) // a full queue must not hide what fills it
@@ -140,7 +151,9 @@ void admit_leave(call *c)
 bool admit_body(call *c, uint64_t bytes)
 {
     struct server *s = c->server;
-    if (bytes > TD_HTTP_BODIES_BYTES_MAX - s->body_bytes)
+    bool small = c->body_charged + bytes <= TD_HTTP_BODY_SMALL_BYTES;
+    uint64_t max = TD_HTTP_BODIES_BYTES_MAX - (small ? 0 : TD_HTTP_BODIES_SMALL_BYTES_MAX);
+    if (s->body_bytes > max || bytes > max - s->body_bytes)
         return false;
     s->body_bytes += bytes;
     c->body_charged += bytes;

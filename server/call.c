@@ -57,7 +57,7 @@ static void call_free(call *c)
     td_free(c);
 }
 
-static void drop_body(call *c)
+void call_drop_body(call *c)
 {
     td_buf_free(&c->body);
     c->server->body_bytes -= c->body_charged;
@@ -93,7 +93,7 @@ void call_end(call *c)
     c->http = NULL;
     atomic_store(&c->gone, true);
     if (c->stage != CALL_WORK) {
-        drop_body(c);
+        call_drop_body(c);
         gen_free(c->gen); // cancels; after it the engine notifies no more
         c->gen = NULL;
     }
@@ -223,7 +223,7 @@ static void engine_step(call *c)
 
 static void work_finished(call *c)
 {
-    drop_body(c);
+    call_drop_body(c);
     if (c->abort_rc) {
         gen_free(c->gen);
         c->gen = NULL;
@@ -254,7 +254,7 @@ static void on_work_done(loop_task *t)
         work_finished(c);
         return;
     }
-    drop_body(c);
+    call_drop_body(c);
     c->stage = CALL_ENGINE; // the worker is out of it
     gen_free(c->gen);
     c->gen = NULL;
@@ -281,8 +281,9 @@ void call_abort(call *c, td_rc rc, const char *why)
 {
     switch (c->stage) {
     case CALL_BODY:
+        c->status = td_rc_http(rc);
         if (c->conn)
-            conn_kill(c->conn);
+            conn_refuse(c->conn, c->status, why);
         break;
     case CALL_WORK:
         c->abort_rc = rc;

@@ -74,6 +74,7 @@ typedef struct call {
 } call;
 
 call *call_new(struct server *s, struct conn *c, struct MHD_Connection *http, const char *url, const char *method);
+void call_drop_body(call *c);    // gives its memory back
 void call_end(call *c);          // the library is done with it
 void call_gone(call *c);         // the client left
 bool call_waits_for_engine(const call *c);

@@ -242,6 +242,14 @@ static void refuse(conn *c, int status, const char *reason)
     flush(c);
 }
 
+void conn_refuse(conn *c, int status, const char *reason)
+{
+    if (c->state != CONN_BODY && c->state != CONN_WAIT)
+        return; // it has its answer already
+    refuse(c, status, reason);
+    update_interest(c);
+}
+
 /* ------------------------------------------------------------------ client → library */
 
 static bool open_pair(conn *c)

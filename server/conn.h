@@ -55,6 +55,8 @@ void conn_accept(struct server *s, int fd, const char *peer);
 void conn_answered(conn *c);
 /* The library closed its end. */
 void conn_library_closed(conn *c);
+/* Answers in place of the library, while the request is still being read. */
+void conn_refuse(conn *c, int status, const char *reason);
 /* The client is not wanted any more. */
 void conn_kill(conn *c);
 void conn_tick(conn *c, uint64_t now_ns); // looks at deadlines, arms the next

@@ -24,7 +24,6 @@
 enum {
     LIBRARY_POOL_BYTES = 96 << 10, // for one connection: the head at its largest, and a chunk of a stream
     RUNS_PER_TURN = 8,
-    EARLY_BODY_BYTES = 64 << 10,   // a refused request with a larger body is answered before the body is read
 };
 
 /* ------------------------------------------------------------------ error shape */
@@ -224,7 +223,7 @@ static void begin(call *c)
 
 static bool answer_early(const call *c)
 {
-    return c->err.rc && (c->headers.content_length > EARLY_BODY_BYTES || c->headers.expect);
+    return c->err.rc && (c->headers.content_length > TD_HTTP_IGNORED_BODY_BYTES || c->headers.expect);
 }
 
 static enum MHD_Result fail_now(call *c)
@@ -251,9 +250,10 @@ static enum MHD_Result dispatch(call *c)
 
 static enum MHD_Result take_body(call *c, const char *data, size_t *len)
 {
-    if (!c->err.rc) {
-        if (!admit_body(c, *len) || !td_buf_add(&c->body, data, *len))
-            td_fail(&c->err, TD_E_NOMEM, "the server holds too many request bodies, try again later");
+    bool wanted = !c->err.rc && route_takes_body(c->route);
+    if (wanted && (!admit_body(c, *len) || !td_buf_add(&c->body, data, *len))) {
+        td_fail(&c->err, TD_E_NOMEM, "the server holds too many request bodies, try again later");
+        call_drop_body(c);
     }
     *len = 0;
     return MHD_YES;

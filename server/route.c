@@ -64,6 +64,8 @@ const route *route_find(const char *method, const char *path, bool debug, const 
     return NULL;
 }
 
+bool route_takes_body(const route *r) { return !strcmp(r->method, "POST") && (r->flags & (ROUTE_WORK | ROUTE_DEBUG)); }
+
 bool route_needs_key(const struct server *s, const route *r)
 {
     if (r->flags & ROUTE_OPEN)

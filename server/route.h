@@ -26,6 +26,7 @@ typedef struct route {
 
 /* NULL: TD_E_NOTFOUND or TD_E_METHOD, and then *allow lists the methods of the path. */
 const route *route_find(const char *method, const char *path, bool debug, const char **allow, td_err *err);
+bool route_takes_body(const route *r);
 bool route_needs_key(const struct server *s, const route *r);
 
 #endif

@@ -98,7 +98,9 @@ static void begin_drain(server *s)
     td_info("draining: %d requests go on for at most %g s", (int)s->call_count, s->opts.shutdown_timeout_s);
     s->phase = SERVER_DRAINING;
     s->phase_end_ns = in_seconds(s->opts.shutdown_timeout_s);
+    s->bodies_end_ns = in_seconds(TD_HTTP_DRAIN_BODY_SECONDS);
     loop_at(&s->loop, s->phase_end_ns);
+    loop_at(&s->loop, s->bodies_end_ns);
 }
 
 static void begin_stop(server *s, td_rc rc, const char *why)
@@ -147,6 +149,18 @@ static void watch(server *s, uint64_t now)
         give_up(s, what);
     }
     loop_at(&s->loop, s->watchdog.next_ns);
+}
+
+/* Requests whose bodies are not there yet are no reason to stay when everything else is done. */
+static void end_bodies(server *s)
+{
+    for (call *c = s->calls; c; c = c->next)
+        if (c->stage != CALL_BODY)
+            return;
+    for (call *c = s->calls, *next; c; c = next) {
+        next = c->next;
+        call_abort(c, TD_E_UNAVAILABLE, "the server is shutting down, send the request to another one");
+    }
 }
 
 /* At the end: an engine that is only slow gets the time after which /health would have called it stalled. */
@@ -217,6 +231,8 @@ static void turn(void *ctx)
     http_run(s);
     if (s->engine && (td_engine_fault(s->engine) || (!s->watchdog.next_ns && !td_engine_idle(s->engine))))
         watch(s, td_now_ns());
+    if (s->phase == SERVER_DRAINING && td_now_ns() >= s->bodies_end_ns)
+        end_bodies(s);
     if (s->phase >= SERVER_DRAINING && s->call_count == 0 && everything_sent(s))
         s->loop.quit = true;
     conn_reap(s);
@@ -249,6 +265,7 @@ static void tick(void *ctx, uint64_t now)
         stop(s);
     } else if (s->phase >= SERVER_DRAINING) {
         loop_at(&s->loop, s->phase_end_ns);
+        loop_at(&s->loop, now < s->bodies_end_ns ? s->bodies_end_ns : 0);
     }
 }
 

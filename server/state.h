@@ -44,6 +44,7 @@ struct server {
 
     server_phase phase;
     uint64_t phase_end_ns;        // of draining or stopping
+    uint64_t bodies_end_ns;       // draining: until then bodies may hold up the end
     int32_t call_count;           // requests being answered
     int32_t heavy_count;          // of them those that want the engine or a worker
     uint64_t body_bytes;          // held by all of them

@@ -295,6 +295,30 @@ def test_slow_body(start):
         assert 2.5 < time.monotonic() - begin < 7
 
 
+def test_paths_without_a_body_take_none(server):
+    for method, path in (("GET", "/live"), ("POST", "/ping"), ("GET", "/metrics")):
+        with server.raw() as c:
+            begin = time.monotonic()
+            c.send(f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 15000000\r\n\r\n")
+            a = c.answer()
+            assert a.status == 413 and a.error["code"] == "request_too_large"
+            assert time.monotonic() - begin < 2
+    with server.raw() as c:  # a small one is read and dropped
+        c.send(b"GET /live HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /GET /live HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert c.answer().status == 200
+        assert c.answer().status == 200
+
+
+def test_deadline_while_the_body_is_awaited(server):
+    with server.raw() as c:
+        c.send(HEAD + "Content-Length: 2000\r\nx-request-timeout: 0.5\r\n\r\n{")
+        begin = time.monotonic()
+        a = c.answer()
+        assert a.status == 504 and a.error["code"] == "deadline_exceeded"
+        assert 0.4 < time.monotonic() - begin < 5
+        assert c.closed()
+
+
 def test_connection_limit_is_answered(start):
     s = start("--connections-max", "8")
     time.sleep(0.2)  # until it saw the first probes leave

@@ -198,6 +198,21 @@ def test_drain(start):
         s.raw()
 
 
+def test_unfinished_bodies_do_not_hold_up_a_drain(start):
+    s = start("--shutdown-timeout", "30")
+    with s.raw() as late, s.raw() as stuck:
+        head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\r\n"
+        stuck.send(head + '{"prom')
+        late.send(head + '{"prompt":"a",')
+        time.sleep(0.2)
+        s.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        late.send('"max_tokens":1}')
+        assert late.answer().status == 200
+        assert stuck.answer().status == 503
+        assert s.process.wait(8) == 0
+
+
 def test_drain_when_idle_is_quick(start):
     s = start()
     begin = time.monotonic()

@@ -11,6 +11,7 @@ add_executable(bench_sse ${CMAKE_CURRENT_SOURCE_DIR}/bench_sse.c)
 target_link_libraries(bench_sse PRIVATE server fake_engine)
 target_compile_options(bench_sse PRIVATE -Wall -Wextra -Werror)
 
+td_unit_test(server_admit server fake_engine)
 td_unit_test(server_guard server)
 td_unit_test(server_params server fake_engine)
 td_unit_test(server_text server fake_engine)
