@@ -8,6 +8,7 @@ td_emu_kernels(test_emu_planted ${EMU_PLANTED})
 target_include_directories(test_emu_planted PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/emu_planted)
 
 td_unit_test(emu_dot kernels_emu)
+target_sources(test_emu_dot PRIVATE ${CMAKE_SOURCE_DIR}/kernels/emu/dot.c) # not the one of the library
 td_unit_test(emu_tensor kernels_emu)
 td_emu_kernels(test_emu_tensor ${CMAKE_CURRENT_SOURCE_DIR}/emu/tensor.cu
                ${CMAKE_CURRENT_SOURCE_DIR}/emu/instructions.cu)
