@@ -63,6 +63,10 @@
 #define TD_STOP_STRINGS_MAX 16
 #define TD_STOP_STRING_BYTES_MAX 256
 #define TD_STOP_IDS_MAX 64
+#define TD_TEMPERATURE_MAX 100.0
+#define TD_TEMPERATURE_GREEDY 1e-5f        // below it the most probable token is drawn: its inverse must stay finite
+#define TD_REPETITION_PENALTY_MIN 1e-3     // logits divided by less would leave the range of a float
+#define TD_REPETITION_PENALTY_MAX 10.0
 #define TD_LOGPROBS_MAX 20
 #define TD_LOGIT_BIAS_MAX 1024
 #define TD_BAD_WORDS_MAX 64

@@ -110,8 +110,10 @@ bool emit_token(td_engine *e, seq *q, const kern_sample_out *out)
 {
     td_request *r = q->req;
     if (out->bad) {
-        emit_end(e, r, TD_E_INTERNAL, "the model gave no number to draw from: its weights or the request's limits on "
-                                      "tokens leave nothing");
+        if (sampler_leaves_nothing(q)) // what is said so far is all that the request allows
+            emit_done(e, q, TD_FINISH_STOP, -1, NULL);
+        else
+            emit_end(e, r, TD_E_INTERNAL, "the model computed what is no number: its weights are damaged");
         return false;
     }
     td_assert(q->count < q->cap);

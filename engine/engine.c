@@ -52,7 +52,7 @@ static td_rc open_model(td_engine *e, const char *dir, td_err *err)
     model_opts m = {.dev = e->dev, .comm = &comm_self, .g = e->gguf, .dir = dir, .load_format = e->opts.load_format,
                     .seed = e->opts.seed, .no_digest = e->opts.quick_start, .max_rss = e->opts.max_rss,
                     .low_memory = e->opts.low_memory, .progress = e->opts.progress,
-                    .progress_ctx = e->opts.progress_ctx};
+                    .progress_ctx = e->opts.progress_ctx, .canceled = e->opts.canceled};
     if (rc == TD_OK)
         rc = model_open(&m, &e->model, err);
     if (rc == TD_OK && dir)
@@ -146,6 +146,13 @@ static td_rc start(td_engine *e, td_err *err)
     return TD_OK;
 }
 
+bool engine_canceled(const td_engine *e) { return e->opts.canceled && e->opts.canceled(e->opts.progress_ctx); }
+
+static td_rc go_on(const td_engine *e, td_err *err)
+{
+    return engine_canceled(e) ? td_fail(err, TD_E_CANCELED, "opening the model was canceled") : TD_OK;
+}
+
 static td_rc open_all(td_engine *e, td_err *err)
 {
     const char *dir = NULL;
@@ -155,7 +162,11 @@ static td_rc open_all(td_engine *e, td_err *err)
     if (rc == TD_OK && e->model)
         describe_model(e);
     if (rc == TD_OK)
+        rc = go_on(e, err);
+    if (rc == TD_OK)
         rc = open_text(e, dir, err);
+    if (rc == TD_OK)
+        rc = go_on(e, err);
     if (rc != TD_OK)
         return rc;
     describe_text(e);

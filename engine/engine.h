@@ -68,6 +68,8 @@ struct td_engine {
     _Atomic(const char *) fault; // why no step can be computed any more; set once, by the engine thread
 };
 
+/* Whether whoever opens the engine wants it no more. */
+bool engine_canceled(const td_engine *e);
 /* plan.c: how much memory what gets; opens the pool and reserves the step's memory. */
 td_rc engine_plan(td_engine *e, td_err *err);
 void engine_unplan(td_engine *e);

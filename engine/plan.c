@@ -256,7 +256,7 @@ static td_rc measure_step_tok(td_engine *e, td_err *err)
     if (rc != TD_OK)
         return rc;
     probe(e, 1); // wakes the pool, touches the weights
-    uint64_t ns = probe(e, PROBE_TOK);
+    uint64_t ns = engine_canceled(e) ? 1 : probe(e, PROBE_TOK);
     release_step(e);
     uint64_t tok = (uint64_t)PROBE_TOK * 100 * TD_NS_PER_MS / ns;
     int32_t size = STEP_TOK_MIN, size_max = e->info.max_num_batched_tokens;

@@ -33,13 +33,14 @@ static td_rc check_numbers(const td_sampling *s, td_err *err)
         bool open_lo;
         const char *field;
     } rows[] = {
-        {s->temperature, 0, 100, false, "temperature"},
+        {s->temperature, 0, TD_TEMPERATURE_MAX, false, "temperature"},
         {s->top_p, 0, 1, true, "top_p"},
         {s->min_p, 0, 1, false, "min_p"},
         {s->typical_p, 0, 1, true, "typical_p"},
         {s->presence_penalty, -2, 2, false, "presence_penalty"},
         {s->frequency_penalty, -2, 2, false, "frequency_penalty"},
-        {s->repetition_penalty, 0, 10, true, "repetition_penalty"},
+        {s->repetition_penalty, (float)TD_REPETITION_PENALTY_MIN, TD_REPETITION_PENALTY_MAX, false,
+         "repetition_penalty"},
         {s->top_k, 0, INT32_MAX, false, "top_k"},
         {s->stop_count, 0, TD_STOP_STRINGS_MAX, false, "stop"},
         {s->stop_id_count, 0, TD_STOP_IDS_MAX, false, "stop_token_ids"},
@@ -157,8 +158,11 @@ static bool make_mask(td_request *r, const td_sampling *from, int32_t vocab)
     if (from->allowed_id_count == 0)
         return true;
     r->mask = td_arena_calloc(&r->arena, ((size_t)vocab + 31) / 32, sizeof *r->mask);
-    for (int32_t i = 0; r->mask && i < from->allowed_id_count; i++)
-        r->mask[from->allowed_ids[i] / 32] |= 1u << (from->allowed_ids[i] % 32);
+    for (int32_t i = 0; r->mask && i < from->allowed_id_count; i++) {
+        uint32_t *word = &r->mask[from->allowed_ids[i] / 32], bit = 1u << (from->allowed_ids[i] % 32);
+        r->mask_count += !(*word & bit);
+        *word |= bit;
+    }
     return r->mask != NULL;
 }
 
@@ -204,6 +208,9 @@ static td_rc fill(td_engine *e, td_request *r, const td_request_opts *o, td_err 
     td_rc rc = TD_OK;
     for (int32_t i = 0; rc == TD_OK && i < s->n; i++)
         rc = seq_init(e, r, i, o->prompt, err);
+    if (rc == TD_OK && sampler_leaves_nothing(&r->seqs[0]))
+        REFUSE(r->mask ? "allowed_token_ids" : "min_tokens",
+               "allowed_token_ids, bad_words and min_tokens, which bans what ends an answer, leave no first token");
     return rc;
 }
 

@@ -65,7 +65,8 @@ struct td_request {
     int32_t prompt_count, max_total; // tokens; prompt + answer at most
     int32_t cached_count;
     kv_key root;
-    uint32_t *mask;           // [ceil(V / 32)] or NULL
+    uint32_t *mask;           // [ceil(V / 32)] ids that may be drawn, or NULL
+    int32_t mask_count;       // of those
     const int32_t *positions; // score requests: positions whose logits are wanted, ascending
     int32_t position_count, position_done;
     float *score_out;         // [position_count][V]

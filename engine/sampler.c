@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "engine/engine.h"
+#include "kernels/sampling.h"
 
 #include <math.h>
 #include <string.h>
@@ -107,6 +108,17 @@ static void refresh(seq *q)
     }
 }
 
+bool sampler_leaves_nothing(seq *q)
+{
+    const td_request *r = q->req;
+    int32_t left = r->mask ? r->mask_count : r->engine->info.vocab_count;
+    if (q->adj_count)
+        refresh(q);
+    for (int32_t i = 0; i < q->adj_count; i++)
+        left -= q->adj[i].bias == -INFINITY && sample_allowed(r->mask, q->adj[i].id);
+    return left == 0;
+}
+
 void sampler_row(seq *q, int32_t logit_row, kern_sample_row *out)
 {
     const td_sampling *s = &q->req->sampling;
@@ -114,7 +126,8 @@ void sampler_row(seq *q, int32_t logit_row, kern_sample_row *out)
         refresh(q);
     *out = (kern_sample_row){
         .logit_row = logit_row,
-        .temperature = s->temperature, .top_p = s->top_p, .min_p = s->min_p, .typical_p = s->typical_p,
+        .temperature = s->temperature < TD_TEMPERATURE_GREEDY ? 0 : s->temperature,
+        .top_p = s->top_p, .min_p = s->min_p, .typical_p = s->typical_p,
         .top_k = s->top_k, .repetition = s->repetition_penalty, .presence = s->presence_penalty,
         .frequency = s->frequency_penalty, .seed = s->seed, .position = (uint32_t)q->count,
         .choice = (uint32_t)q->choice, .adj = q->adj, .adj_count = q->adj_count, .mask = q->req->mask,

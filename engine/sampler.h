@@ -10,6 +10,8 @@
 td_rc sampler_init(seq *q, const int32_t *stop_ids, int32_t stop_id_count, td_err *err);
 /* The row for drawing the token at position q->count. Refreshes the bans of this step. */
 void sampler_row(seq *q, int32_t logit_row, kern_sample_row *out);
+/* Whether the request's own rules leave no token that could be drawn at position q->count. */
+bool sampler_leaves_nothing(seq *q);
 /* A token was appended. */
 void sampler_note(seq *q, int32_t id);
 

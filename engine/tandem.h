@@ -47,6 +47,7 @@ typedef struct td_engine_opts { // zero-initialised, each field has a sensible d
                                  // that model_fp is all zero, and the step's size is not measured. Same answers
     void (*progress)(void *ctx, double done /* 0…1 */); // while loading, from the opening thread
     void *progress_ctx;
+    bool (*canceled)(void *ctx); // while loading, with progress_ctx, any thread: true ends it with TD_E_CANCELED
 } td_engine_opts;
 
 TD_API td_rc td_engine_open(const td_engine_opts *opts, td_engine **out, td_err *err);

@@ -56,13 +56,14 @@ static td_rc read_all(const td_json *root, model_generation *out, td_err *err)
 {
     if (!cJSON_IsObject(root))
         return td_fail(err, TD_E_MODEL, "not a JSON object");
-    td_rc rc = read_num(root, "temperature", 0, 1e6, &out->temperature, err);
+    td_rc rc = read_num(root, "temperature", 0, TD_TEMPERATURE_MAX, &out->temperature, err);
     if (rc == TD_OK)
         rc = read_num(root, "top_p", 0, 1, &out->top_p, err);
     if (rc == TD_OK)
         rc = read_num(root, "min_p", 0, 1, &out->min_p, err);
     if (rc == TD_OK)
-        rc = read_num(root, "repetition_penalty", 1e-3, 1e3, &out->repetition_penalty, err);
+        rc = read_num(root, "repetition_penalty", TD_REPETITION_PENALTY_MIN, TD_REPETITION_PENALTY_MAX,
+                      &out->repetition_penalty, err);
     if (rc == TD_OK)
         rc = read_top_k(root, &out->top_k, err);
     return rc == TD_OK ? read_eos(root, out, err) : rc;
@@ -97,10 +98,11 @@ static float sampling_num(const gguf *g, const char *key, double min, double max
 void model_generation_from_gguf(const gguf *g, model_generation *out)
 {
     generation_init(out);
-    out->temperature = sampling_num(g, "general.sampling.temp", 0, 1e6);
+    out->temperature = sampling_num(g, "general.sampling.temp", 0, TD_TEMPERATURE_MAX);
     out->top_p = sampling_num(g, "general.sampling.top_p", 0, 1);
     out->min_p = sampling_num(g, "general.sampling.min_p", 0, 1);
-    out->repetition_penalty = sampling_num(g, "general.sampling.penalty_repeat", 1e-3, 1e3);
+    out->repetition_penalty = sampling_num(g, "general.sampling.penalty_repeat", TD_REPETITION_PENALTY_MIN,
+                                           TD_REPETITION_PENALTY_MAX);
     int64_t k = gguf_get_int(g, "general.sampling.top_k", -1);
     out->top_k = k >= 0 && k <= TD_MODEL_VOCAB_MAX ? (int32_t)k : -1;
 }

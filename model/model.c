@@ -58,7 +58,7 @@ td_rc model_open(const model_opts *o, model **out, td_err *err)
         rc = td_fail(err, TD_E_UNSUPPORTED, "scaled or capped logits are not implemented");
     weights_opts w = {.dev = o->dev, .load_format = o->load_format, .seed = o->seed,
                       .no_digest = o->no_digest, .max_rss = o->max_rss, .low_memory = o->low_memory,
-                      .progress = o->progress, .progress_ctx = o->progress_ctx};
+                      .progress = o->progress, .progress_ctx = o->progress_ctx, .canceled = o->canceled};
     if (rc == TD_OK)
         rc = weights_load(o->g, o->dir, &m->config, &w, &m->weights, err);
     if (rc == TD_OK)

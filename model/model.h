@@ -25,6 +25,7 @@ typedef struct model_opts {
     bool low_memory;         // see weights.h
     void (*progress)(void *ctx, double done);
     void *progress_ctx;
+    bool (*canceled)(void *ctx); // with progress_ctx, any thread: true ends it with TD_E_CANCELED
 } model_opts;
 
 td_rc model_open(const model_opts *o, model **out, td_err *err);

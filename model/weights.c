@@ -308,6 +308,8 @@ static td_rc cut(loader *l)
 static td_rc slab_load(const loader *l, slab *s, void *raw, td_err *err)
 {
     const matrix_plan *m = &l->matrices[s->matrix];
+    if (l->o->canceled && l->o->canceled(l->o->progress_ctx))
+        return td_fail(err, TD_E_CANCELED, "loading was canceled");
     td_rc rc = tensor_file_read(l->file, &m->ref, s->row0, s->row_count, raw, err);
     if (rc != TD_OK)
         return rc;

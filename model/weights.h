@@ -53,6 +53,7 @@ typedef struct weights_opts {
     bool low_memory;         // matrices are used as they lie in the files
     void (*progress)(void *ctx, double done);
     void *progress_ctx;
+    bool (*canceled)(void *ctx); // with progress_ctx, any thread: true ends it with TD_E_CANCELED
 } weights_opts;
 
 /* g or dir: where the tensors are (exactly one is given). */

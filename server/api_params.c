@@ -46,12 +46,13 @@ static const field table[] = {
     {"timeout", ALL, F_NUM, AT(timeout_s), 0, 1e6, true, NULL, NULL},
     {"cache_salt", ALL, F_STR, AT(cache_salt), 0, 256, false, NULL, NULL},
 
-    {"temperature", ALL, F_NUM, AT(sampling.temperature), 0, 100, false, NULL, NULL},
+    {"temperature", ALL, F_NUM, AT(sampling.temperature), 0, TD_TEMPERATURE_MAX, false, NULL, NULL},
     {"top_p", ALL, F_NUM, AT(sampling.top_p), 0, 1, true, NULL, NULL},
     {"min_p", ALL, F_NUM, AT(sampling.min_p), 0, 1, false, NULL, NULL},
     {"typical_p", ALL, F_NUM, AT(sampling.typical_p), 0, 1, true, NULL, NULL},
     {"top_k", ALL, F_INT, AT(sampling.top_k), -1, INT32_LIMIT, false, NULL, NULL},
-    {"repetition_penalty", ALL, F_NUM, AT(sampling.repetition_penalty), 0, 10, true, NULL, NULL},
+    {"repetition_penalty", ALL, F_NUM, AT(sampling.repetition_penalty), TD_REPETITION_PENALTY_MIN,
+     TD_REPETITION_PENALTY_MAX, false, NULL, NULL},
     {"presence_penalty", ALL, F_NUM, AT(sampling.presence_penalty), -2, 2, false, NULL, NULL},
     {"frequency_penalty", ALL, F_NUM, AT(sampling.frequency_penalty), -2, 2, false, NULL, NULL},
     {"seed", ALL, F_SEED, 0, 0, 0, false, NULL, NULL},
@@ -142,8 +143,9 @@ static td_rc take_num(params_ctx *x, const field *f, const td_json *v)
     if (!td_json_num(v, &d))
         return wrong_type(x, f->name, "a number", v);
     if (!isfinite(d) || d < f->min || d > f->max || (f->above_min && d <= f->min))
-        return td_fail_param(x->err, TD_E_INPUT, f->name, "%s must be a number %s %g and at most %g", f->name,
-                             f->above_min ? "above" : "from", f->min, f->max);
+        return td_fail_param(x->err, TD_E_INPUT, f->name, "%s must be a number %s %g %s %g", f->name,
+                             f->above_min ? "above" : "from", f->min, f->above_min ? "and at most" : "to",
+                             f->max);
     if (f->at == AT(timeout_s))
         x->out->timeout_s = d;
     else

@@ -5,13 +5,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 struct loader {
     loader_opts opts;
+    pthread_t thread;
     _Atomic double progress;
+    atomic_bool cancel;
     pthread_mutex_t lock;
     bool done, left;      // under lock: the thread has a result; nobody waits for it
-    td_engine *engine;
+    td_engine *engine;    // until somebody takes it
     td_err err;
 };
 
@@ -19,12 +22,18 @@ static void on_progress(void *ctx, double done)
 {
     loader *l = ctx;
     atomic_store(&l->progress, done);
-    if (l->opts.progress)
+    pthread_mutex_lock(&l->lock);
+    if (l->opts.progress && !l->left)
         l->opts.progress(l->opts.progress_ctx, done);
+    pthread_mutex_unlock(&l->lock);
 }
+
+static bool is_canceled(void *ctx) { return atomic_load(&((loader *)ctx)->cancel); }
 
 static void loader_free(loader *l)
 {
+    if (l->engine)
+        td_engine_close(l->engine);
     pthread_mutex_destroy(&l->lock);
     td_free(l);
 }
@@ -44,11 +53,8 @@ static void *loading(void *arg)
     if (!left)
         l->opts.ready(l->opts.ready_ctx);
     pthread_mutex_unlock(&l->lock);
-    if (left) {
-        if (engine)
-            td_engine_close(engine);
+    if (left)
         loader_free(l);
-    }
     return NULL;
 }
 
@@ -60,14 +66,13 @@ td_rc loader_start(const loader_opts *opts, loader **out, td_err *err)
     l->opts = *opts;
     l->opts.engine.progress = on_progress;
     l->opts.engine.progress_ctx = l;
+    l->opts.engine.canceled = is_canceled;
     pthread_mutex_init(&l->lock, NULL);
-    pthread_t thread;
-    int rc = pthread_create(&thread, NULL, loading, l);
+    int rc = pthread_create(&l->thread, NULL, loading, l);
     if (rc) {
         loader_free(l);
         return td_fail(err, TD_E_NOMEM, "cannot start the loading thread: %s", strerror(rc));
     }
-    pthread_detach(thread);
     *out = l;
     return TD_OK;
 }
@@ -87,14 +92,23 @@ bool loader_result(loader *l, td_engine **engine, td_err *err)
     return done;
 }
 
-void loader_leave(loader *l)
+bool loader_leave(loader *l, double patience_s)
 {
     if (!l)
-        return;
+        return true;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t)patience_s + 1;
+    atomic_store(&l->cancel, true);
+    bool ended = !pthread_timedjoin_np(l->thread, NULL, &until);
     pthread_mutex_lock(&l->lock);
     bool done = l->done;
-    l->left = true;
+    l->left = !ended && !done; // then the thread frees
     pthread_mutex_unlock(&l->lock);
-    if (done)
-        loader_free(l);
+    if (!ended && done)
+        pthread_join(l->thread, NULL);
+    if (!done)
+        return false;
+    loader_free(l);
+    return true;
 }

@@ -417,7 +417,8 @@ td_rc server_run(server *s, td_err *err)
     if (!rc)
         loop_run(&s->loop);
     close_connections(s);
-    loader_leave(s->loader);
+    if (!loader_leave(s->loader, s->opts.shutdown_timeout_s))
+        td_fail(&s->fault, TD_E_FAULT, "reading the model does not end; the process ends around it");
     s->loader = NULL;
     if (s->engine && !s->fault.rc && !engine_ends(s))
         give_up(s, "the engine stands still and does not end");

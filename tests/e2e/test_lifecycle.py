@@ -69,6 +69,15 @@ def test_sigterm_while_loading(start):
 
 
 @pytest.mark.fake
+def test_sigterm_while_loading_stands_still(start):
+    s = start("--shutdown-timeout", "1", model="fake:load_ms=30000,deaf=1", ready=False)
+    s.wait_listening()
+    s.signal(signal.SIGTERM)
+    assert s.process.wait(15) not in (0, -signal.SIGTERM)
+    assert "the process ends around it" in s.logged()
+
+
+@pytest.mark.fake
 def test_probes_while_stalled(start):
     s = start("--health-stall", "1")
     c = s.raw().request("POST", "/v1/completions", {**LONG, "prompt": "!!stall 2500\n"})

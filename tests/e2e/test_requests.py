@@ -62,7 +62,7 @@ NUMBERS = {
     "min_p": [-0.1, 2, "x"],
     "typical_p": [0, 1.5],
     "top_k": [-5, 1.5, 2**31, "x"],
-    "repetition_penalty": [0, -1, 10.5, 1e9],
+    "repetition_penalty": [0, -1, 10.5, 1e9, 1e-40, 0.0009],
     "presence_penalty": [-2.1, 2.1, 1e9],
     "frequency_penalty": [-2.1, 2.1, 1e9],
     "seed": [2**64, 1.5, "x", 1e19],

@@ -1,116 +1,11 @@
 /* The engine on a tiny model: sampling rules, choices, preemption, cancellation, limits, and what every block does. */
-#include "base/arena.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/memory.h"
-#include "engine/tandem.h"
+#include "engine_make.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <cmocka.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-enum { OUT_MAX = 256, CHOICES_MAX = 16 };
-
-typedef struct answer {
-    int32_t ids[CHOICES_MAX][OUT_MAX], count[CHOICES_MAX], cached, stop_id[CHOICES_MAX];
-    td_finish finish[CHOICES_MAX];
-    td_token_logprobs lp[OUT_MAX]; // of choice 0
-    td_token_logprobs prompt_lp[OUT_MAX];
-    int32_t prompt_lp_count;
-    td_rc rc;
-    uint64_t hash;
-} answer;
-
-static td_engine *open_tiny(td_engine_opts o)
-{
-    td_err err = TD_ERR_INIT;
-    td_engine *e = NULL;
-    o.model = TD_TESTS_DIR "/golden/tiny/llama";
-    o.threads = o.threads ? o.threads : 2;
-    o.seed_set = true;
-    o.kv_cache_memory = o.kv_cache_memory ? o.kv_cache_memory : 8 << 20;
-    o.max_num_seqs = o.max_num_seqs ? o.max_num_seqs : 16;
-    o.max_num_batched_tokens = o.max_num_batched_tokens ? o.max_num_batched_tokens : 64;
-    if (td_engine_open(&o, &e, &err) != TD_OK)
-        fail_msg("%s", err.msg);
-    return e;
-}
-
-static void prompt_of(int32_t *ids, int32_t n, uint32_t seed)
-{
-    for (int32_t i = 0; i < n; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        ids[i] = 3 + (int32_t)(seed >> 8) % 500;
-    }
-}
-
-static td_request_opts request_of(const int32_t *ids, int32_t n, int32_t max_tokens)
-{
-    td_request_opts o = {.prompt = ids, .prompt_count = n, .sampling = td_sampling_default(), .want_logits_hash = true};
-    o.sampling.max_tokens = max_tokens;
-    o.sampling.seed_set = true;
-    o.sampling.seed = 7;
-    o.sampling.ignore_eos = true;
-    return o;
-}
-
-static void take(td_request *r, answer *a)
-{
-    td_event ev;
-    memset(a, 0, sizeof *a);
-    do {
-        assert_true(td_request_wait(r, 60000));
-        assert_true(td_request_next(r, &ev));
-        int32_t c = ev.choice;
-        for (int32_t i = 0; ev.kind == TD_EVENT_TOKENS && i < ev.id_count; i++) {
-            if (c == 0 && ev.logprobs)
-                a->lp[a->count[c]] = ev.logprobs[i];
-            a->ids[c][a->count[c]++] = ev.ids[i];
-        }
-        if (ev.kind == TD_EVENT_PROMPT && ev.logprobs)
-            memcpy(a->prompt_lp, ev.logprobs, sizeof *ev.logprobs * (size_t)(a->prompt_lp_count = ev.id_count));
-        if (ev.kind == TD_EVENT_DONE) {
-            a->finish[c] = ev.finish;
-            a->stop_id[c] = ev.stop_id;
-        }
-    } while (ev.kind != TD_EVENT_END);
-    assert_false(td_request_next(r, &ev));
-    a->rc = ev.rc;
-    a->cached = ev.cached_count;
-    a->hash = ev.logits_hash;
-    td_request_free(r);
-}
-
-static void run(td_engine *e, const td_request_opts *o, answer *a)
-{
-    td_request *r;
-    td_err err = TD_ERR_INIT;
-    if (td_request_submit(e, o, &r, &err) != TD_OK)
-        fail_msg("%s", err.msg);
-    take(r, a);
-}
-
-/* Nothing is held once nothing runs, and the states add up. */
-static void check_idle(td_engine *e)
-{
-    td_metrics m;
-    for (int i = 0; i < 1000 && !td_engine_idle(e); i++)
-        usleep(1000);
-    for (int i = 0; i < 1000; i++) {
-        td_engine_metrics(e, &m);
-        if (m.blocks_held == 0 && m.running == 0 && m.waiting == 0)
-            break;
-        usleep(1000);
-    }
-    assert_true(m.blocks_held == 0 && m.blocks_leased == 0 && m.running == 0 && m.waiting == 0);
-    assert_true(m.blocks_free + m.blocks_cached == m.blocks_total);
-}
+#include <stdatomic.h>
 
 static void choices_and_seeds(void **state)
 {
@@ -206,6 +101,40 @@ static void rules_on_tokens(void **state)
     }
     assert_true(repeats <= plain);
     check_idle(e);
+    td_engine_close(e);
+}
+
+/* Rules that leave nothing to draw end the choice, and numbers at the end of a float's range stay numbers. */
+static void rules_at_their_limits(void **state)
+{
+    (void)state;
+    enum { ONLY = 5 };
+    int32_t ids[40], allowed = ONLY, twice[] = {ONLY, ONLY}, *only[] = {twice}, len = 2;
+    prompt_of(ids, 40, 2);
+    static answer free_run, a;
+    td_engine *e = open_tiny((td_engine_opts){0});
+    td_request_opts o = request_of(ids, 40, 30);
+    o.sampling.temperature = 0;
+    run(e, &o, &free_run);
+
+    // Of one allowed token a second one in a row is banned: all is said with the first.
+    o.sampling.allowed_ids = &allowed, o.sampling.allowed_id_count = 1, o.sampling.n = 2;
+    o.sampling.bad_words = (const int32_t *const *)only, o.sampling.bad_word_lens = &len;
+    o.sampling.bad_word_count = 1;
+    run(e, &o, &a);
+    assert_int_equal(a.rc, TD_OK);
+    for (int c = 0; c < 2; c++)
+        assert_true(a.count[c] == 1 && a.ids[c][0] == ONLY && a.finish[c] == TD_FINISH_STOP);
+    check_idle(e);
+
+    // What ends a float's range does not end the engine.
+    o = request_of(ids, 40, 30);
+    o.sampling.repetition_penalty = 1e-3f;
+    run(e, &o, &a);
+    assert_int_equal(a.count[0], 30);
+    o.sampling.repetition_penalty = 1, o.sampling.temperature = 1e-40f;
+    run(e, &o, &a);
+    assert_memory_equal(a.ids[0], free_run.ids[0], sizeof a.ids[0]);
     td_engine_close(e);
 }
 
@@ -351,6 +280,11 @@ static void refuses(void **state)
     REFUSED("top_k", o.sampling.top_k = -5);
     REFUSED("presence_penalty", o.sampling.presence_penalty = 3);
     REFUSED("repetition_penalty", o.sampling.repetition_penalty = 0);
+    REFUSED("repetition_penalty", o.sampling.repetition_penalty = 1e-40f);
+    int32_t end = 7;
+    REFUSED("allowed_token_ids", (o.sampling.allowed_ids = &end, o.sampling.allowed_id_count = 1, // nothing else, but
+                                  o.sampling.stop_ids = &end, o.sampling.stop_id_count = 1,       // not at once
+                                  o.sampling.min_tokens = 1));
     REFUSED("min_tokens", o.sampling.min_tokens = 6);
     REFUSED("top_logprobs", o.sampling.top_logprobs = 21);
     REFUSED("stop_token_ids", (o.sampling.stop_ids = &out_of_range, o.sampling.stop_id_count = 1));
@@ -424,119 +358,6 @@ static void queue_deadline_drain(void **state)
     assert_int_equal(td_request_submit(e, &o, &r[0], &refused), TD_E_UNAVAILABLE);
     take(late, &a);
     assert_int_equal(a.rc, TD_OK);
-    check_idle(e);
-    td_engine_close(e);
-}
-
-/* Prompts whose choices together need more rows than one pass of the sampler has, all in one step, and whose first
- * choice is over with its first token, by length or by a stop id, before the others are begun. */
-static void choices_over_the_rows(void **state)
-{
-    (void)state;
-    enum { PROMPTS_MAX = 14, N = 15, LONG = 900 };
-    int32_t ids[LONG + 7], eos;
-    prompt_of(ids, LONG + 7, 15);
-    static answer want[PROMPTS_MAX], a;
-    td_engine *e = open_tiny((td_engine_opts){.max_num_seqs = 256, .max_num_batched_tokens = 2048});
-    for (int round = 0; round < 12; round++) {
-        int prompts = 5 + round % 10;
-        td_request_opts o[PROMPTS_MAX], plug = request_of(ids, LONG + round % 7, 1);
-        td_request *r[PROMPTS_MAX], *first;
-        td_err err = TD_ERR_INIT;
-        for (int i = 0; i < prompts; i++) {
-            o[i] = request_of(ids + 31 * i, i % 2 ? 21 : 1, 1 + round % 3);
-            o[i].sampling.n = N - i % 2;
-            o[i].sampling.logprobs = round % 2, o[i].sampling.top_logprobs = 3;
-            run(e, &o[i], &want[i]);
-            eos = want[i].ids[0][0];
-            if (round % 4 == 3) { // the first choice stops at once, the others go on
-                o[i].sampling.ignore_eos = false;
-                o[i].sampling.stop_ids = &eos, o[i].sampling.stop_id_count = 1;
-                run(e, &o[i], &want[i]);
-                assert_int_equal(want[i].finish[0], TD_FINISH_STOP);
-            }
-        }
-        plug.no_cache_read = true;
-        assert_int_equal(td_request_submit(e, &plug, &first, &err), TD_OK); // all others arrive while it is computed
-        for (int i = 0; i < prompts; i++) {
-            eos = want[i].ids[0][0];
-            assert_int_equal(td_request_submit(e, &o[i], &r[i], &err), TD_OK);
-        }
-        take(first, &a);
-        for (int i = 0; i < prompts; i++) {
-            take(r[i], &a);
-            assert_int_equal(a.rc, TD_OK);
-            assert_memory_equal(a.ids, want[i].ids, sizeof a.ids);
-            assert_memory_equal(a.finish, want[i].finish, sizeof a.finish);
-            assert_true(a.hash == want[i].hash);
-        }
-        check_idle(e);
-    }
-    td_engine_close(e);
-}
-
-static uint32_t draw_below(uint32_t *random, uint32_t n)
-{
-    *random = *random * 1664525u + 1013904223u;
-    return (*random >> 8) % n;
-}
-
-static void audit(td_engine *e)
-{
-    td_buf b = TD_BUF_INIT;
-    td_err err = TD_ERR_INIT;
-    if (td_engine_debug(e, TD_DEBUG_AUDIT, 0, 0, &b, &err))
-        fail_msg("%s", err.msg);
-    td_buf_free(&b);
-}
-
-/* Requests of many choices that come and go at random while the cache has room for few of them: between steps every
- * block is held by those who name it and by nobody else, and who stays gets the answer that it gets alone. */
-static void soak(void **state)
-{
-    (void)state;
-    enum { KINDS = 12, LIVE = 10, TURNS = 1500 };
-    int32_t ids[200];
-    prompt_of(ids, 200, 16);
-    static answer want[KINDS], a;
-    td_request_opts kind[KINDS];
-    td_engine *e = open_tiny((td_engine_opts){.max_num_seqs = 20, .max_num_batched_tokens = 48, .max_model_len = 160,
-                                              .kv_cache_memory = 24 * 16 * 2 * 2 * 16 * 4 * 4});
-    uint32_t random = 17;
-    for (int k = 0; k < KINDS; k++) {
-        kind[k] = request_of(ids + k / 3, 1 + (int32_t)draw_below(&random, 90), 1 + (int32_t)draw_below(&random, 24));
-        kind[k].sampling.n = 1 + (int32_t)draw_below(&random, CHOICES_MAX);
-        kind[k].sampling.logprobs = k % 3 == 0;
-        kind[k].sampling.frequency_penalty = k % 2 ? 0.5f : 0;
-        kind[k].sampling.ignore_eos = k % 4 != 0;
-        kind[k].sampling.prompt_logprobs = k % 5 == 4 ? 1 : -1;
-        run(e, &kind[k], &want[k]);
-    }
-    td_request *live[LIVE] = {NULL};
-    int of[LIVE];
-    for (int turn = 0; turn < TURNS; turn++) {
-        td_err err = TD_ERR_INIT;
-        uint32_t at = draw_below(&random, LIVE), what = draw_below(&random, 4);
-        if (!live[at]) {
-            of[at] = (int)draw_below(&random, KINDS);
-            kind[of[at]].priority = (int32_t)draw_below(&random, 3);
-            assert_int_equal(td_request_submit(e, &kind[of[at]], &live[at], &err), TD_OK);
-        } else if (what == 0) {
-            td_request_free(live[at]);
-            live[at] = NULL;
-        } else if (what == 1) {
-            take(live[at], &a);
-            assert_int_equal(a.rc, TD_OK);
-            assert_memory_equal(a.ids, want[of[at]].ids, sizeof a.ids);
-            live[at] = NULL;
-        }
-        audit(e);
-    }
-    for (int i = 0; i < LIVE; i++)
-        td_request_free(live[i]);
-    td_metrics m;
-    td_engine_metrics(e, &m);
-    assert_true(m.preemptions > 0);
     check_idle(e);
     td_engine_close(e);
 }
@@ -645,6 +466,31 @@ static void bound_on_memory(void **state)
     assert_non_null(strstr(err.msg, "--max-rss"));
 }
 
+static void cancel_at_once(void *ctx, double done)
+{
+    (void)done;
+    atomic_store((atomic_bool *)ctx, true);
+}
+
+static bool is_canceled(void *ctx) { return atomic_load((atomic_bool *)ctx); }
+
+/* Opening is broken off before it begins, and in the middle of the weights. */
+static void opening_is_canceled(void **state)
+{
+    (void)state;
+    atomic_bool cancel = true;
+    for (int late = 0; late < 2; late++) {
+        td_engine *e = NULL;
+        td_err err = TD_ERR_INIT;
+        td_engine_opts o = {.model = TD_TESTS_DIR "/golden/tiny/llama", .threads = 2, .canceled = is_canceled};
+        atomic_store(&cancel, !late);
+        o.progress = late ? cancel_at_once : NULL;
+        o.progress_ctx = &cancel;
+        assert_int_equal(td_engine_open(&o, &e, &err), TD_E_CANCELED);
+        assert_null(e);
+    }
+}
+
 static td_json *look(td_engine *e, td_debug what, int32_t from)
 {
     td_buf b = TD_BUF_INIT;
@@ -723,17 +569,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(choices_and_seeds),
                                        cmocka_unit_test(rules_on_tokens),
+                                       cmocka_unit_test(rules_at_their_limits),
                                        cmocka_unit_test(logprobs),
                                        cmocka_unit_test(draws_follow_the_logits),
                                        cmocka_unit_test(prefix_and_salt),
                                        cmocka_unit_test(refuses),
                                        cmocka_unit_test(cancels),
                                        cmocka_unit_test(queue_deadline_drain),
-                                       cmocka_unit_test(choices_over_the_rows),
-                                       cmocka_unit_test(soak),
                                        cmocka_unit_test(torture),
                                        cmocka_unit_test(device_lost),
                                        cmocka_unit_test(bound_on_memory),
+                                       cmocka_unit_test(opening_is_canceled),
                                        cmocka_unit_test(looks_inside)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,11 +133,14 @@ static void pause_us(int64_t us)
 td_rc td_engine_open(const td_engine_opts *o, td_engine **out, td_err *err)
 {
     const char *model = o->model ? o->model : "fake";
-    int64_t load_ms = setting(model, "load_ms", 0);
-    for (int i = 0; i < 20; i++) {
+    enum { LOAD_PARTS = 200 };
+    int64_t load_ms = setting(model, "load_ms", 0), deaf = setting(model, "deaf", 0);
+    for (int i = 0; i < LOAD_PARTS; i++) {
+        if (o->canceled && o->canceled(o->progress_ctx) && !deaf)
+            return td_fail(err, TD_E_CANCELED, "the fake model was not loaded");
         if (o->progress)
-            o->progress(o->progress_ctx, i / 20.0);
-        pause_us(load_ms * 1000 / 20);
+            o->progress(o->progress_ctx, (double)i / LOAD_PARTS);
+        pause_us(load_ms * 1000 / LOAD_PARTS);
     }
     if (setting(model, "fail", 0))
         return td_fail(err, TD_E_MODEL, "the fake model was told to fail");
