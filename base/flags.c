@@ -38,11 +38,31 @@ const flags_def *flags_find(const flags_table *t, const char *name, bool *negate
     return NULL;
 }
 
-static const char *def_name_at(const void *ctx, size_t i) { return ((const flags_table *)ctx)->defs[i].name; }
+typedef struct usable {
+    const flags_table *t;
+    size_t verb;
+} usable;
 
-td_rc flags_unknown(const flags_table *t, const char *label, const char *name, td_err *err)
+/* Name of the i-th flag that the verb takes and does not refuse; NULL past the last. */
+static const char *usable_at(const void *ctx, size_t i)
 {
-    const char *near = flags_nearest(name, def_name_at, t, t->def_count);
+    const usable *u = ctx;
+    for (size_t k = 0; k < u->t->def_count; k++) {
+        const flags_def *d = &u->t->defs[k];
+        bool can = (u->verb == FLAGS_ANY_VERB || flags_def_of(d, u->verb)) && !(d->traits & FLAG_REFUSED);
+        if (can && !i--)
+            return d->name;
+    }
+    return NULL;
+}
+
+td_rc flags_unknown(const flags_table *t, size_t verb, const char *label, const char *name, td_err *err)
+{
+    usable u = {t, verb};
+    size_t count = 0;
+    while (usable_at(&u, count))
+        count++;
+    const char *near = flags_nearest(name, usable_at, &u, count);
     if (near)
         return td_fail_param(err, TD_E_USAGE, near, "%s is not known; did you mean '%s'?", label, near);
     return td_fail_param(err, TD_E_USAGE, "", "%s is not known; `%s help` lists verbs, `%s VERB --help` flags", label,

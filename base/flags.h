@@ -71,6 +71,7 @@ typedef struct flags_table {
     const flags_verb *verbs;          // bit i of flags_def.verbs is verbs[i]
     size_t verb_count;
     const char *summary;              // of the program, one line
+    const char *layers;               // what else gives values, after the file and before the default, or NULL
     const char *const *notes;         // title, text, title, text, …, NULL: sections at the end of the man page
 } flags_table;
 

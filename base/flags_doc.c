@@ -28,7 +28,22 @@ static void roff(td_buf *out, const char *s)
     }
 }
 
-static void roff_flag(td_buf *out, const flags_def *d)
+static bool same_for_all(const flags_table *t, const flags_def *d)
+{
+    return d->verbs == (t->verb_count == 64 ? UINT64_MAX : (1ull << t->verb_count) - 1);
+}
+
+static void put_verbs(td_buf *out, const flags_table *t, const flags_def *d)
+{
+    const char *comma = "";
+    for (size_t v = 0; v < t->verb_count; v++)
+        if (flags_def_of(d, v)) {
+            td_buf_fmt(out, "%s%s", comma, t->verbs[v].name);
+            comma = ", ";
+        }
+}
+
+static void roff_flag(td_buf *out, const flags_table *t, const flags_def *d)
 {
     td_buf name = TD_BUF_INIT, help = TD_BUF_INIT;
     flags_text_name(&name, d);
@@ -38,6 +53,13 @@ static void roff_flag(td_buf *out, const flags_def *d)
     td_buf_char(out, '\n');
     roff(out, td_buf_cstr(&help));
     td_buf_char(out, '\n');
+    if (!same_for_all(t, d)) {
+        td_buf_clear(&name);
+        put_verbs(&name, t, d);
+        td_buf_str(out, ".br\n.I ");
+        roff(out, td_buf_cstr(&name));
+        td_buf_char(out, '\n');
+    }
     out->failed |= name.failed || help.failed;
     td_buf_free(&name);
     td_buf_free(&help);
@@ -65,13 +87,20 @@ bool flags_man(const flags_table *t, const char *version, td_buf *out)
     for (size_t v = 0; v < t->verb_count; v++)
         roff_verb(out, t, &t->verbs[v]);
     td_buf_str(out, ".SH FLAGS\nNumbers may be written 1k (1000), 1K (1024), 25.6k, and bytes also 4GiB or 4GB.\n");
+    td_buf_str(out, "The verbs that take a flag stand below it; without any, all do.\n");
     for (int g = 0; t->groups[g]; g++) {
-        td_buf_str(out, ".SS ");
-        roff(out, t->groups[g]);
-        td_buf_char(out, '\n');
-        for (size_t i = 0; i < t->def_count; i++)
-            if (t->defs[i].group == g && !(t->defs[i].traits & (FLAG_IGNORED | FLAG_REFUSED)))
-                roff_flag(out, &t->defs[i]);
+        bool titled = false;
+        for (size_t i = 0; i < t->def_count; i++) {
+            if (t->defs[i].group != g || t->defs[i].traits & (FLAG_IGNORED | FLAG_REFUSED))
+                continue;
+            if (!titled) {
+                td_buf_str(out, ".SS ");
+                roff(out, t->groups[g]);
+                td_buf_char(out, '\n');
+            }
+            titled = true;
+            roff_flag(out, t, &t->defs[i]);
+        }
     }
     for (const char *const *n = t->notes; n && *n; n += 2) {
         td_buf_str(out, ".SH ");
@@ -94,11 +123,6 @@ static void markdown_cell(td_buf *out, const char *s)
     }
 }
 
-static bool same_for_all(const flags_table *t, const flags_def *d)
-{
-    return d->verbs == (t->verb_count == 64 ? UINT64_MAX : (1ull << t->verb_count) - 1);
-}
-
 static void markdown_flag(td_buf *out, const flags_table *t, const flags_def *d)
 {
     td_buf name = TD_BUF_INIT, help = TD_BUF_INIT;
@@ -109,13 +133,11 @@ static void markdown_flag(td_buf *out, const flags_table *t, const flags_def *d)
     td_buf_str(out, "` | ");
     markdown_cell(out, td_buf_cstr(&help));
     td_buf_str(out, " | ");
-    const char *comma = "";
-    for (size_t v = 0; !same_for_all(t, d) && v < t->verb_count; v++)
-        if (flags_def_of(d, v)) {
-            td_buf_fmt(out, "%s%s", comma, t->verbs[v].name);
-            comma = ", ";
-        }
-    td_buf_str(out, same_for_all(t, d) ? "all |\n" : " |\n");
+    if (same_for_all(t, d))
+        td_buf_str(out, "all");
+    else
+        put_verbs(out, t, d);
+    td_buf_str(out, " |\n");
     out->failed |= name.failed || help.failed;
     td_buf_free(&name);
     td_buf_free(&help);
@@ -126,14 +148,19 @@ bool flags_markdown(const flags_table *t, td_buf *out)
     td_buf_fmt(out,
                "# Flags of %s\n\nMade by `%s help --markdown`; do not edit. Defaults stand in brackets.\n\n"
                "Precedence: command line, environment (`%sMAX_MODEL_LEN` for `--max-model-len`), `--config FILE` "
-               "(YAML, `max-model-len: 8k`), default.\nNumbers may be written 1k (1000), 1K (1024), 25.6k, and bytes "
-               "also 4GiB or 4GB.\n",
-               t->program, t->program, t->env_prefix);
+               "(YAML, `max-model-len: 8k`), %s%sdefault.\nNumbers may be written 1k (1000), 1K (1024), 25.6k, and "
+               "bytes also 4GiB or 4GB.\n",
+               t->program, t->program, t->env_prefix, t->layers ? t->layers : "", t->layers ? ", " : "");
     for (int g = 0; t->groups[g]; g++) {
-        td_buf_fmt(out, "\n## %s\n\n| flag | what it does | verbs |\n|---|---|---|\n", t->groups[g]);
-        for (size_t i = 0; i < t->def_count; i++)
-            if (t->defs[i].group == g)
-                markdown_flag(out, t, &t->defs[i]);
+        bool titled = false;
+        for (size_t i = 0; i < t->def_count; i++) {
+            if (t->defs[i].group != g)
+                continue;
+            if (!titled)
+                td_buf_fmt(out, "\n## %s\n\n| flag | what it does | verbs |\n|---|---|---|\n", t->groups[g]);
+            titled = true;
+            markdown_flag(out, t, &t->defs[i]);
+        }
     }
     return !out->failed;
 }

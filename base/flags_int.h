@@ -35,7 +35,9 @@ typedef struct flags_site {
 
 /* The table's row for a name in any layer's spelling ('_' counts as '-'); "no-x" of a boolean x sets *negated. */
 const flags_def *flags_find(const flags_table *t, const char *name, bool *negated);
-td_rc flags_unknown(const flags_table *t, const char *label, const char *name, td_err *err);
+/* TD_E_USAGE with the nearest name that can be meant: of this verb, or of any one for FLAGS_ANY_VERB. */
+#define FLAGS_ANY_VERB SIZE_MAX
+td_rc flags_unknown(const flags_table *t, size_t verb, const char *label, const char *name, td_err *err);
 static inline bool flags_def_of(const flags_def *d, size_t verb) { return d->verbs >> verb & 1; }
 
 /* Sets a value from its text (NULL: a boolean without one). `more`: append to a list that this layer began. */

@@ -78,7 +78,7 @@ static td_rc read_long(reader *r, const char *word, td_err *err)
     bool negated;
     const flags_def *d = flags_find(r->f->table, label + 2, &negated);
     if (!d)
-        return flags_unknown(r->f->table, label, label + 2, err);
+        return flags_unknown(r->f->table, r->f->verb, label, label + 2, err);
     return take(r, d, label, equals ? equals + 1 : NULL, negated, err);
 }
 
@@ -91,7 +91,7 @@ static td_rc read_letter(reader *r, const char *word, td_err *err)
         if (t->defs[i].letter == word[1] && (!d || flags_def_of(&t->defs[i], r->f->verb)))
             d = &t->defs[i];
     if (!d)
-        return flags_unknown(t, label, word + 1, err);
+        return flags_unknown(t, r->f->verb, label, word + 1, err);
     if (d->type == FLAG_BOOL && word[2])
         return td_fail_param(err, TD_E_USAGE, d->name, "%s takes no value; write letters apart", label);
     const char *value = !word[2] ? NULL : word[2] == '=' ? word + 3 : word + 2;
@@ -154,7 +154,7 @@ static td_rc read_one_env(flags *f, const char *label, const char *value, td_err
         upper &= !islower((unsigned char)*p);
     const flags_def *d = upper ? flags_find(f->table, name, &negated) : NULL;
     if (!d)
-        return flags_unknown(f->table, label, name, err);
+        return flags_unknown(f->table, FLAGS_ANY_VERB, label, name, err);
     if (!flags_def_of(d, f->verb) || !*value)
         return TD_OK;
     flags_site site = {FLAGS_ENV, label, label};

@@ -93,7 +93,7 @@ static td_rc read_pair(config *c, bool *seen, td_err *err)
     bool negated;
     const flags_def *d = flags_find(c->f->table, key, &negated);
     if (!d)
-        return flags_unknown(c->f->table, label, key, err);
+        return flags_unknown(c->f->table, FLAGS_ANY_VERB, label, key, err);
     size_t index = (size_t)(d - c->f->table->defs);
     if (seen[index])
         return refuse(c, "a flag stands here for the second time", err);

@@ -39,7 +39,7 @@ static const flags_def defs[] = {
     /* ---- model ---- */
     {"max-model-len", FLAG_INT, "auto", ENGINE, "N", .max = TD_MODEL_CTX_MAX, .group = G_MODEL,
      .help = "Tokens of prompt and answer together; auto: the model's own, less where the cache is smaller."},
-    {"dtype", FLAG_ENUM, "auto", ENGINE, .choices = "auto|float32|float16|bfloat16", .arg = "TYPE", .group = G_MODEL,
+    {"dtype", FLAG_ENUM, "auto", ENGINE, .choices = "auto", .group = G_MODEL, .why = "other forms are planned",
      .help = "Form of weights that are not quantised; auto: the checkpoint's own."},
     {"load-format", FLAG_ENUM, "auto", ENGINE, .choices = "auto|dummy", .group = G_MODEL,
      .help = "dummy: random weights of the model's shape, for benchmarks."},
@@ -374,6 +374,7 @@ const flags_table verbs_table = {
     .summary = "LLM inference engine and model server",
     .env_prefix = "TANDEM_",
     .env_ignored = env_ignored,
+    .layers = "for sampling the model's `generation_config.json`",
     .groups = groups,
     .defs = defs,
     .def_count = TD_COUNT(defs),

@@ -8,6 +8,7 @@
 #include "tools/verbs.h"
 
 #include <curl/curl.h>
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <openssl/crypto.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -25,9 +26,10 @@ typedef struct library {
     char version[64];
 } library;
 
-enum { LIBRARIES = 8 };
+enum { LIBRARIES = 11 };
 
-/* Versions found at run time, which may differ from those built against. */
+/* Versions found at run time, which may differ from those built against; sentencepiece and OpenMP do not tell theirs,
+ * so those are what was built against. */
 static void libraries(library out[LIBRARIES])
 {
     char pcre[64] = "";
@@ -37,10 +39,12 @@ static void libraries(library out[LIBRARIES])
         {"libmicrohttpd", MHD_get_version()}, {"libyaml", yaml_get_version_string()},
         {"OpenSSL", OpenSSL_version(OPENSSL_VERSION)}, {"PCRE2", pcre},
         {"utf8proc", utf8proc_version()},     {"libedit", editor_version()},
+        {"GnuTLS", gnutls_check_version(NULL)}, {"sentencepiece", TANDEM_SENTENCEPIECE}, {"OpenMP", TANDEM_OPENMP},
     };
     for (int i = 0; i < LIBRARIES; i++) {
-        const char *text = found[i][1] ? found[i][1] : "none";
-        text += found[i][1] ? strcspn(text, "0123456789") : 0; // "OpenSSL 3.0.17 1 Jul 2025"
+        bool there = found[i][1] && *found[i][1];
+        const char *text = there ? found[i][1] : "none";
+        text += there ? strcspn(text, "0123456789") : 0; // "OpenSSL 3.0.17 1 Jul 2025"
         out[i].name = found[i][0];
         snprintf(out[i].version, sizeof out[i].version, "%.*s", (int)strcspn(text, " "), text);
     }

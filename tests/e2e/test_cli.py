@@ -96,6 +96,25 @@ def test_version():
     v = json.loads(good("version", "--json"))
     assert {"version", "commit", "isas", "devices", "libraries", "threads"} <= set(v)
     assert v["version"] in good("--version")
+    # Every library that README's table says the binary runs with.
+    table = (ROOT / "README.md").read_text().split("| library | reason |")[1].split("| cmocka")[0]
+    named = {re.sub(r" \(.*\)", "", row.split("|")[1]).strip() for row in table.splitlines()[2:]} - {""}
+    assert len(named) > 9 and named == set(v["libraries"]) and all(name in good("version") for name in named)
+    assert all(v["libraries"][name][0].isdigit() for name in ("GnuTLS", "sentencepiece", "OpenSSL"))
+
+
+def test_documents_agree_on_exit_statuses():
+    table = (ROOT / "docs" / "INTERFACES.md").read_text().split("## Exit codes")[1].split("##")[0].replace("`", "")
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", table, re.M)
+    page = good("help", "--man").split(".SH EXIT STATUS")[1].split(".SH")[0].replace("\\-", "-")
+    assert len(rows) == 8 and [f"{code} {text}" for code, text in rows] == re.findall(r"^\d.*", page, re.M)
+
+
+def test_hints_lead_somewhere():
+    assert "did you mean" not in run("version", "--prot")[2]
+    assert "did you mean 'port'" in run("serve", "--prot")[2]
+    status, _, err = run("complete", MODEL, "--dtype", "bfloat16")
+    assert status == 2 and "planned" in err
 
 
 def test_man_and_markdown_come_from_the_table():

@@ -12,7 +12,7 @@
 enum { RUN, OTHER };
 #define BOTH 3u
 
-static const char *const groups[] = {"First", "Second", NULL};
+static const char *const groups[] = {"First", "Second", "Foreign", "Empty", NULL};
 static const char *const ignored[] = {"DEMO_SERVICE_", NULL};
 static const flags_def defs[] = {
     {"config", FLAG_STR, NULL, BOTH, "FILE", .traits = FLAG_ARGV, .help = "A file."},
@@ -28,11 +28,11 @@ static const flags_def defs[] = {
     {"paths", FLAG_LIST, NULL, BOTH, "PATHS", .traits = FLAG_SPLIT, .help = "Paths."},
     {"api-key", FLAG_LIST, NULL, BOTH, "KEY", .traits = FLAG_SECRET, .help = "Keys."},
     {"batch", FLAG_INTS, "1", BOTH, "N,…", .min = 1, .max = 64, .letter = 'b', .help = "Sizes."},
-    {"swap", FLAG_STR, NULL, BOTH, .traits = FLAG_IGNORED, .why = "nothing swaps"},
-    {"lora", FLAG_BOOL, NULL, BOTH, .traits = FLAG_REFUSED, .why = "adapters are planned"},
+    {"swap", FLAG_STR, NULL, BOTH, .group = 2, .traits = FLAG_IGNORED, .why = "nothing swaps"},
+    {"lora", FLAG_BOOL, NULL, BOTH, .group = 2, .traits = FLAG_REFUSED, .why = "adapters are planned"},
 };
 static const flags_verb verbs[] = {{"run", "MODEL", "runs", NULL}, {"other", "", "does something else", NULL}};
-static const flags_table table = {"demo", "DEMO_", ignored, groups, defs, TD_COUNT(defs), verbs, 2, "demo", NULL};
+static const flags_table table = {"demo", "DEMO_", ignored, groups, defs, TD_COUNT(defs), verbs, 2, "demo", NULL, NULL};
 
 static flags *fresh(size_t verb)
 {
@@ -297,12 +297,51 @@ static void help_fits(void **state)
     td_buf_free(&out);
 }
 
+/* Neither document has a section with nothing in it; both tell which verbs take a flag. */
+static void documents(void **state)
+{
+    (void)state;
+    td_buf out = TD_BUF_INIT;
+    assert_true(flags_man(&table, "1.0", &out));
+    assert_non_null(strstr(out.data, ".SS Second"));
+    assert_null(strstr(out.data, ".SS Foreign")); // the page leaves them out
+    assert_null(strstr(out.data, "Empty"));
+    assert_non_null(strstr(out.data, "Where to listen. [8000]\n.br\n.I run\n"));
+    assert_non_null(strstr(out.data, "Tokens. [auto]\n.TP")); // every verb takes it
+    td_buf_free(&out);
+    assert_true(flags_markdown(&table, &out));
+    assert_non_null(strstr(out.data, "## Foreign"));
+    assert_null(strstr(out.data, "Empty"));
+    assert_non_null(strstr(out.data, "`--config FILE` (YAML, `max-model-len: 8k`), default."));
+    td_buf_free(&out);
+    flags_table with = table;
+    with.layers = "the weather";
+    assert_true(flags_markdown(&with, &out) && strstr(out.data, "`max-model-len: 8k`), the weather, default."));
+    td_buf_free(&out);
+}
+
+/* A hint is of use only when it leads somewhere: not to another verb's flag, nor to one that is refused. */
+static void hints(void **state)
+{
+    (void)state;
+    FAILS(ARGV(f, &e, "--prt", "1"), "did you mean 'port'");
+    flags *f = fresh(OTHER);
+    td_err e = TD_ERR_INIT;
+    assert_int_equal(ARGV(f, &e, "--prt", "1"), TD_E_USAGE);
+    assert_null(strstr(e.msg, "port"));
+    e = (td_err)TD_ERR_INIT;
+    assert_int_equal(ARGV(f, &e, "--lora1"), TD_E_USAGE);
+    assert_null(strstr(e.msg, "did you mean"));
+    flags_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),          cmocka_unit_test(defaults_and_types), cmocka_unit_test(layers),
         cmocka_unit_test(secrets_stay_hidden), cmocka_unit_test(wrong_command_lines), cmocka_unit_test(foreign_flags),
         cmocka_unit_test(environment),      cmocka_unit_test(wrong_files),        cmocka_unit_test(help_fits),
+        cmocka_unit_test(documents),        cmocka_unit_test(hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
