@@ -85,7 +85,7 @@ enum { EMU_IN_FLIGHT_NONE, EMU_IN_FLIGHT_CP_ASYNC, EMU_IN_FLIGHT_BULK };
 
 /* What is known of 4 bytes. */
 typedef struct emu_cell {
-    emu_rec write, read[2];
+    emu_rec write, other, read[2]; // other: the write before, to bytes that the last one left
     uint8_t in_flight; // EMU_IN_FLIGHT_*: what a copy will overwrite
     uint8_t generic;   // the last write was not the async proxy's
     uint8_t layout;    // swizzle of the tensor copy that wrote it / 16, + 1; 0: something else

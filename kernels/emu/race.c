@@ -1,7 +1,7 @@
 /* race.c - looks at every access to memory: is it inside something, is a copy under way there, and is what others did
  * there ordered with it?
  *
- * The shadow keeps for each 4 bytes the last write and two reads, each with who, when and where. A new access that
+ * The shadow keeps for each 4 bytes two writes and two reads, each with who, when and where. A new access that
  * overlaps one of them in bytes, is not ordered behind it, is a write on one side and not atomic on both, is a race,
  * whichever ran first here. Two readers are enough to see that somebody else read; a third may hide one of them. */
 #include "kernels/emu/int.h"
@@ -114,6 +114,8 @@ static void cell_access(emu_cell *c, access *a, uint32_t oldest)
                     a->write ? "write" : "read", a->bytes, a->off, fiber_of(a->f->block->group, c->write.gid)->tid);
     if (conflicts(a, &c->write, oldest))
         race(a, &c->write, true);
+    if (conflicts(a, &c->other, oldest))
+        race(a, &c->other, true);
     if (a->kind == EMU_ACC_ASYNC && c->generic && c->write.epoch >= oldest && !fenced(a->f, &c->write))
         emu_fail_at(a->pc, "missing fence.proxy.async", "the async proxy reads shared memory at offset %zu, which "
                     "thread %u wrote and did not fence", a->off, fiber_of(a->f->block->group, c->write.gid)->tid);
@@ -124,6 +126,9 @@ static void cell_access(emu_cell *c, access *a, uint32_t oldest)
     for (int i = 0; i < 2; i++)
         if (conflicts(a, &c->read[i], oldest))
             race(a, &c->read[i], false);
+    if (c->write.mask & ~a->me.mask)
+        c->other = c->write;
+    c->other.mask &= (uint8_t)~a->me.mask;
     c->write = a->me;
     c->generic = a->kind != EMU_ACC_BULK && a->kind != EMU_ACC_ISSUE;
     c->layout = 0;
@@ -274,12 +279,12 @@ void emu_copy_access(const emu_when *w, const void *at, size_t bytes, bool write
     size_t off = (size_t)((const uint8_t *)at - r->lo);
     for (size_t i = off / 4; i < (off + bytes + 3) / 4; i++) {
         emu_cell *c = &r->shadow[i];
-        const emu_rec *seen[3] = {&c->write, write ? &c->read[0] : NULL, write ? &c->read[1] : NULL};
-        for (int k = 0; k < 3; k++)
+        const emu_rec *seen[4] = {&c->write, &c->other, write ? &c->read[0] : NULL, write ? &c->read[1] : NULL};
+        for (int k = 0; k < 4; k++)
             if (seen[k] && seen[k]->epoch && !emu_when_before(seen[k]->op, w))
                 emu_fail(emu_when_later(seen[k]->op, w) ? "missing griddepcontrol.wait" : "race between streams",
                          "%s %s global memory at offset %zu of %zu bytes, not ordered with a %s by %s", what,
-                         write ? "writes" : "reads", i * 4, (size_t)(r->hi - r->lo), k ? "read" : "write",
+                         write ? "writes" : "reads", i * 4, (size_t)(r->hi - r->lo), k > 1 ? "read" : "write",
                          emu_when_what(seen[k]->op));
         emu_rec me = {.epoch = 1, .op = w->id, .group = UINT32_MAX, .mask = 15};
         *(write ? &c->write : c->read[0].op == w->id || !c->read[0].epoch ? &c->read[0] : &c->read[1]) = me;

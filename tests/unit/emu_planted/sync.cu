@@ -52,6 +52,25 @@ static bool run_loop_syncthreads(bool bug, gpu_stream s)
     return all_equal(out, THREADS, 3, s);
 }
 
+/* Two lanes write the halves of a word; whoever reads the half that was written first races with it too. */
+template <bool BUG> static __global__ void half_words(int *out)
+{
+    TD_SMEM(uint16_t, part);
+    if (threadIdx.x < 32)
+        part[threadIdx.x] = 9; // fault: half_words
+    if (!BUG)
+        __syncthreads();
+    if (threadIdx.x >= 32)
+        out[threadIdx.x - 32] = part[threadIdx.x / 2 * 2 - 32]; // fault: half_words
+}
+
+static bool run_half_words(bool bug, gpu_stream s)
+{
+    int *out = (int *)planted_dev(NULL, 32 * 4, s);
+    PLANTED_RUN(half_words, bug, 1, THREADS, 64, s, out);
+    return all_equal(out, 32, 9, s);
+}
+
 template <bool BUG> static __global__ void no_syncwarp(int *out)
 {
     TD_SMEM(int, part);
@@ -238,6 +257,7 @@ static bool run_polls_for_ever(bool bug, gpu_stream s)
 #define ROW(name, kind, hooks) {#name, "sync.cu", kind, #name, hooks, run_##name}
 const planted planted_sync[] = {
     ROW(no_syncthreads, "race", true), ROW(loop_syncthreads, "race", true), ROW(no_syncwarp, "race", true),
+    ROW(half_words, "race", true),
     ROW(divergent, "barrier divergence", false), ROW(early_exit, "barrier divergence", false),
     ROW(missing_lane, "missing lane", false), ROW(split_collective, "divergent collective", false),
     ROW(named_mismatch, "barrier", false), ROW(named_too_early, "race", true), ROW(last_block, "race", true),
