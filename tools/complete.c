@@ -15,7 +15,7 @@ enum { STDIN_BYTES_MAX = 256 << 20, WAIT_MS = 100 };
 
 typedef struct answer { // one choice
     td_buf held;        // text, or ids as text, that is not printed yet
-    bool done;
+    bool headed, done;
 } answer;
 
 typedef struct job {    // one prompt
@@ -90,12 +90,32 @@ static td_rc flush(complete *c, answer *a, td_err *err)
     return rc;
 }
 
+/* On a terminal a reader has to see where one of several answers ends; what is piped stays the answers alone. */
+static td_rc head(const complete *c, answer *a, td_err *err)
+{
+    bool several = c->job_count > 1 || c->sampling.s.n > 1;
+    if (a->headed || !several || c->ids || !isatty(STDOUT_FILENO))
+        return TD_OK;
+    a->headed = true;
+    td_buf line = TD_BUF_INIT;
+    td_buf_fmt(&line, "%s== ", c->turn_job || c->turn_choice ? "\n" : "");
+    if (c->job_count > 1)
+        td_buf_fmt(&line, "prompt %zu%s", c->turn_job + 1, c->sampling.s.n > 1 ? ", " : "");
+    if (c->sampling.s.n > 1)
+        td_buf_fmt(&line, "answer %d", (int)c->turn_choice + 1);
+    td_buf_str(&line, " ==\n");
+    td_rc rc = output_buf(&line, err);
+    td_buf_free(&line);
+    return rc;
+}
+
 /* Prints what may be printed now and passes the turn on over answers that are done. */
 static td_rc print_turn(complete *c, td_err *err)
 {
     while (c->turn_job < c->submitted) {
         answer *a = &c->jobs[c->turn_job].answers[c->turn_choice];
-        td_rc rc = flush(c, a, err);
+        td_rc rc = head(c, a, err);
+        rc = rc ? rc : flush(c, a, err);
         if (rc || !a->done)
             return rc;
         rc = output_text("\n", 1, err);

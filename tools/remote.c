@@ -37,11 +37,16 @@ static bool add_header(remote *r, const char *text)
     return grown;
 }
 
-/* Clients of the API take addresses with and without /v1; so do we. */
-static td_rc base_url(const char *url, td_buf *out, td_err *err)
+/* Clients of the API take addresses with and without /v1; so do we. A unix socket is written as `serve` logs it. */
+static td_rc base_url(const char *url, const char **socket, td_buf *out, td_err *err)
 {
+    if (!strncmp(url, "unix:", 5) && url[5]) {
+        *socket = url + 5;
+        return td_buf_str(out, "http://localhost") ? TD_OK : td_fail(err, TD_E_NOMEM, "no memory for an address");
+    }
     if (strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
-        return td_fail_param(err, TD_E_USAGE, "url", "--url '%.100s' is no address; write http://HOST:PORT", url);
+        return td_fail_param(err, TD_E_USAGE, "url",
+                             "--url '%.100s' is no address; write http://HOST:PORT, or unix:PATH for a socket", url);
     td_buf_str(out, url);
     for (int i = 0; i < 2 && !out->failed; i++) {
         while (out->len && out->data[out->len - 1] == '/')
@@ -56,7 +61,8 @@ td_rc remote_init(remote *r, const flags *f, td_err *err)
 {
     *r = (remote){.ca_certs = flags_str(f, "ssl-ca-certs")};
     td_buf key = TD_BUF_INIT;
-    td_rc rc = base_url(flags_given(f, "url") ? flags_str(f, "url") : "http://127.0.0.1:8000", &r->url, err);
+    r->name = flags_given(f, "url") ? flags_str(f, "url") : "http://127.0.0.1:8000";
+    td_rc rc = base_url(r->name, &r->socket, &r->url, err);
     if (!rc)
         rc = key_header(f, &key, err);
     if (!rc && (!add_header(r, "content-type: application/json") || (key.len && !add_header(r, key.data))))
@@ -90,6 +96,10 @@ td_rc remote_request(const remote *r, const char *path, CURL **out, td_err *err)
     if (r->ca_certs)
         curl_easy_setopt(easy, CURLOPT_CAINFO, r->ca_certs);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    if (r->socket) {
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, r->socket);
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    }
     *out = easy;
     return TD_OK;
 }
@@ -97,7 +107,7 @@ td_rc remote_request(const remote *r, const char *path, CURL **out, td_err *err)
 td_rc remote_unreached(const remote *r, CURLcode code, td_err *err)
 {
     bool tls = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
-    return td_fail(err, TD_E_IO, "%s: %s; %s", td_buf_cstr(&r->url), curl_easy_strerror(code),
+    return td_fail(err, TD_E_IO, "%s: %s; %s", r->name, curl_easy_strerror(code),
                    tls ? "--ssl-ca-certs FILE says whose certificates to trust" : "is a server there?");
 }
 
@@ -109,12 +119,12 @@ td_rc remote_refused(const remote *r, long status, const char *body, size_t len,
     const char *said = td_json_str(error) ? td_json_str(error) : td_json_get_str(error, "message", NULL);
     td_rc rc;
     if (status == 401 || status == 403)
-        rc = td_fail(err, TD_E_AUTH, "%s does not let us in (%ld); is --api-key right?", td_buf_cstr(&r->url), status);
+        rc = td_fail(err, TD_E_AUTH, "%s does not let us in (%ld); is --api-key right?", r->name, status);
     else if (said)
-        rc = td_fail(err, TD_E_IO, "%s (%ld): %.250s", td_buf_cstr(&r->url), status, said);
+        rc = td_fail(err, TD_E_IO, "%s (%ld): %.250s", r->name, status, said);
     else
         rc = td_fail(err, TD_E_IO, "%s answered with status %ld and no message; is it an OpenAI-compatible server?",
-                     td_buf_cstr(&r->url), status);
+                     r->name, status);
     td_json_free(j);
     return rc;
 }
@@ -129,7 +139,7 @@ static td_rc first_model(const remote *r, const td_buf *answer, td_buf *model, t
     td_json *j = NULL;
     td_json_parse(td_buf_cstr(answer), answer->len, &td_json_request_limits, &j, NULL);
     const char *id = td_json_get_str(cJSON_GetArrayItem(td_json_get(j, "data"), 0), "id", NULL);
-    td_rc rc = !id ? td_fail(err, TD_E_IO, "%s/v1/models lists no model; name one with --model", td_buf_cstr(&r->url))
+    td_rc rc = !id ? td_fail(err, TD_E_IO, "%s/v1/models lists no model; name one with --model", r->name)
                : td_buf_str(model, id) ? TD_OK
                                        : td_fail(err, TD_E_NOMEM, "no memory for a name");
     td_json_free(j);

@@ -11,11 +11,13 @@
 
 typedef struct remote {
     td_buf url;                 // without a slash or /v1 at its end
+    const char *name;           // as the user wrote it, for messages; the flags'
+    const char *socket;         // path of a unix socket; NULL: TCP
     struct curl_slist *headers; // content type, and the key where there is one
     const char *ca_certs;       // file, borrowed; NULL: the system's
 } remote;
 
-/* TD_E_USAGE when --url is no http or https address. */
+/* TD_E_USAGE when --url is no http or https address nor a unix socket. The flags must outlive r. */
 td_rc remote_init(remote *r, const flags *f, td_err *err);
 void remote_free(remote *r);
 /* A request to url + path with the headers; redirects are not followed, so a key goes nowhere else. */

@@ -169,8 +169,8 @@ static const flags_def defs[] = {
 
     /* ---- load generator ---- */
     {"url", FLAG_STR, NULL, V(BENCH_SERVE) | V(CHAT), "URL", .group = G_LOAD,
-     .help = "OpenAI-compatible server to talk to, http://HOST:PORT; `bench serve` takes http://127.0.0.1:8000 when it "
-             "is absent."},
+     .help = "OpenAI-compatible server to talk to, http://HOST:PORT or unix:PATH; `bench serve` takes "
+             "http://127.0.0.1:8000 when it is absent."},
     {"model", FLAG_STR, NULL, V(BENCH_SERVE) | V(CHAT), "NAME", .group = G_LOAD,
      .help = "`model` of the requests to --url; default: the server's first."},
     {"endpoint", FLAG_ENUM, "completions", V(BENCH_SERVE), .choices = "completions|chat", .group = G_LOAD,

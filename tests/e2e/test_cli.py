@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from terminal import Terminal
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("E2E_BINARY", ROOT / "build" / "release" / "tandem"))
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
@@ -455,6 +457,39 @@ def test_bench_serve(port, tmp_path):
     chat = good("bench", "serve", "--url", f"http://127.0.0.1:{port}", "--endpoint", "chat", "--num-prompts", "3",
                 "--request-rate", "50", "--output-len", "4", "--input-len", "4", "--save-result", "-")
     assert json.loads(chat)["completed"] == 3
+
+
+def test_a_server_on_a_unix_socket(tmp_path):
+    path = tmp_path / "s"
+    server = subprocess.Popen([str(BINARY), "serve", str(MODEL), *SMALL, "--uds", str(path)], stderr=subprocess.PIPE, text=True,
+                              env=ENV)
+    said = ""
+    while "serving" not in said:
+        said = server.stderr.readline()
+    url = said.split(" on ")[1].strip()  # as the server itself writes its address
+    words = ["--num-prompts", "3", "--input-len", "8", "--output-len", "4"]
+    assert url == f"unix:{path}" and "3 completed" in good("bench", "serve", "--url", url, *words)
+    assert good("chat", "--url", url, "-p", "Hi", "-n", "4").strip()
+    server.send_signal(signal.SIGTERM)
+    server.communicate()
+    status, _, err = run("bench", "serve", "--url", url, *words)
+    assert status == 1 and f"{url}: " in err
+    assert run("bench", "serve", "--url", "unix:", *words)[0] == 2
+
+
+def test_several_answers_are_told_apart_on_a_terminal():
+    words = ["complete", MODEL, *SMALL, "-p", "One", "-p", "Two", "-n", "3", "--n", "2", "--temperature", "0"]
+    answers = good(*words)
+    assert "==" not in answers
+    t = Terminal([str(BINARY), *map(str, words)], ENV)
+    for i in (1, 2):
+        for k in (1, 2):
+            t.expect(f"== prompt {i}, answer {k} ==\r\n")
+    assert t.wait() == 0
+    t = Terminal([str(BINARY), *map(str, words[:-6]), "-n", "3"], ENV)
+    t.expect("== prompt 2 ==")
+    t = Terminal([str(BINARY), "complete", str(MODEL), *SMALL, "-p", "One", "-n", "3", "--temperature", "0"], ENV)
+    assert t.wait() == 0 and b"==" not in t.seen
 
 
 def test_bench_serve_of_a_server_that_refuses(port):
