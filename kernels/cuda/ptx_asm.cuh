@@ -125,6 +125,14 @@ TD_ASM void td_mbar_wait(uint64_t *bar, uint32_t parity) // until the phase of t
                  "@done bra over;\nbra again;\nover:\n}" ::"r"(td_smem_u32(bar)), "r"(parity) : "memory");
 }
 
+TD_ASM bool td_mbar_try_wait(uint64_t *bar, uint32_t parity) // false: after a while it was not over yet
+{
+    uint32_t done;
+    asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                 "selp.u32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(td_smem_u32(bar)), "r"(parity) : "memory");
+    return done != 0;
+}
+
 TD_ASM void td_fence_mbar_init()
 {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");

@@ -68,6 +68,7 @@ void emu_cp_async_wait(uint32_t newest, const char *file, int line);
 void emu_mbar_init(void *bar, uint32_t count, const char *file, int line);
 void emu_mbar_arrive(void *bar, uint32_t tx, bool arrive, const char *file, int line);
 void emu_mbar_wait(void *bar, uint32_t parity, const char *file, int line);
+bool emu_mbar_try_wait(void *bar, uint32_t parity, const char *file, int line);
 void emu_fence_proxy_async(const char *file, int line);
 void emu_tma_load(void *shared, const void *map, void *bar, uint32_t rank, const int32_t *at, const char *file,
                   int line);

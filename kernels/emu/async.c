@@ -95,6 +95,21 @@ void emu_mbar_wait(void *bar, uint32_t parity, const char *file, int line)
     emu_time_acquire(emu_cur, &m->done);
 }
 
+/* Whether it is over; where not, others had a turn. */
+bool emu_mbar_try_wait(void *bar, uint32_t parity, const char *file, int line)
+{
+    emu_enter("td_mbar_try_wait", file, line);
+    emu_mbar *m = mbar_find(bar, emu_cur->what);
+    emu_access(bar, 8, false, EMU_ACC_ATOMIC, NULL);
+    if (m->phase % 2 == (parity & 1))
+        emu_poll(true);
+    if (m->phase % 2 == (parity & 1))
+        return false;
+    emu_cur->polls = 0;
+    emu_time_acquire(emu_cur, &m->done);
+    return true;
+}
+
 void emu_fence_proxy_async(const char *file, int line)
 {
     emu_enter("td_fence_proxy_async", file, line);

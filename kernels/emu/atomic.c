@@ -68,14 +68,10 @@ static void check(const void *at, size_t bytes, int32_t op, const char *file, in
     emu_release_fenced(emu_cur, at, op != EMU_LOAD);
 }
 
-/* Whoever polls lets others run. One that polls for ever waits for what cannot come. */
-static void polled(uint64_t before, uint64_t now)
+static void polled(uint64_t value)
 {
-    enum { POLLS_MAX = 1000000 };
-    emu_cur->polls = before == now ? emu_cur->polls + 1 : 0;
-    if (emu_cur->polls > POLLS_MAX)
-        emu_fail("deadlock", "memory was polled %d times and did not change", POLLS_MAX);
-    emu_fiber_yield();
+    emu_poll(value == emu_cur->polled);
+    emu_cur->polled = value;
 }
 
 uint32_t emu_atomic32(int32_t op, void *at, uint32_t value, uint32_t compare, const char *file, int line)
@@ -87,10 +83,8 @@ uint32_t emu_atomic32(int32_t op, void *at, uint32_t value, uint32_t compare, co
             break;
         new = next32(op, old, value);
     } while (!__atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-    if (op == EMU_LOAD || (op == EMU_CAS && old != compare)) {
-        polled(emu_cur->polled, old);
-        emu_cur->polled = old;
-    }
+    if (op == EMU_LOAD || (op == EMU_CAS && old != compare))
+        polled(old);
     return old;
 }
 
@@ -103,10 +97,8 @@ uint64_t emu_atomic64(int32_t op, void *at, uint64_t value, uint64_t compare, co
             break;
         new = next64(op, old, value);
     } while (!__atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-    if (op == EMU_LOAD || (op == EMU_CAS && old != compare)) {
-        polled(emu_cur->polled, old);
-        emu_cur->polled = old;
-    }
+    if (op == EMU_LOAD || (op == EMU_CAS && old != compare))
+        polled(old);
     return old;
 }
 

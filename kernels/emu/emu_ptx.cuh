@@ -68,6 +68,7 @@ static inline void td_cp_async_wait(const char *file = __builtin_FILE(), int lin
 #define td_mbar_arrive(bar) emu_mbar_arrive(bar, 0, true, EMU_HERE)
 #define td_mbar_expect_tx(bar, bytes) emu_mbar_arrive(bar, bytes, true, EMU_HERE)
 #define td_mbar_wait(bar, parity) emu_mbar_wait(bar, parity, EMU_HERE)
+#define td_mbar_try_wait(bar, parity) emu_mbar_try_wait(bar, parity, EMU_HERE)
 #define td_fence_mbar_init() emu_fence_proxy_async(EMU_HERE)
 #define td_fence_proxy_async() emu_fence_proxy_async(EMU_HERE)
 

@@ -33,7 +33,7 @@ __asm__(".text\n.p2align 4\n.globl emu_switch\n.hidden emu_switch\n.type emu_swi
         "    popq %r15\n    popq %r14\n    popq %r13\n    popq %r12\n    popq %rbx\n    popq %rbp\n"
         "    popq %rcx\n    jmpq *%rcx\n" // a ret would be predicted wrong
         ".size emu_switch,.-emu_switch\n");
-enum { SAVED_WORDS = 6, ENTRY_WORD = 6, FRAME_WORDS = 8 };
+enum { ENTRY_WORD = 6, FRAME_WORDS = 8 };
 #elif defined(__aarch64__)
 __asm__(".text\n.p2align 4\n.globl emu_switch\n.hidden emu_switch\n.type emu_switch,%function\nemu_switch:\n"
         "    sub sp, sp, #160\n"
@@ -47,7 +47,7 @@ __asm__(".text\n.p2align 4\n.globl emu_switch\n.hidden emu_switch\n.type emu_swi
         "    ldp d8, d9, [sp, #96]\n    ldp d10, d11, [sp, #112]\n"
         "    ldp d12, d13, [sp, #128]\n    ldp d14, d15, [sp, #144]\n"
         "    add sp, sp, #160\n    ret\n.size emu_switch,.-emu_switch\n");
-enum { SAVED_WORDS = 20, ENTRY_WORD = 11, FRAME_WORDS = 20 };
+enum { ENTRY_WORD = 11, FRAME_WORDS = 20 };
 #else
 #error "the emulator's fiber switch is written for x86-64 and aarch64"
 #endif

@@ -136,6 +136,7 @@ struct emu_fiber {
     uint32_t mbar_parity;
     uint64_t polled; // value that the last poll saw
     uint32_t polls;  // in a row that saw the same
+    bool polling;    // it yields in one
     uint32_t regs_in_flight; // wgmma results that are not there yet
     // cp.async
     emu_copy *copies;
@@ -250,6 +251,9 @@ __attribute__((noreturn, format(printf, 3, 4))) void emu_fail_at(const void *pc,
                                                                  ...);
 void emu_enter(const char *what, const char *file, int line); // every call from a kernel
 bool emu_place_text(const void *pc, char *out, size_t cap);   // "file:line"
+
+// sched.c: whoever polls lets others run; one that polls for ever waits for what cannot come
+void emu_poll(bool same); // same: it saw what it saw before
 
 // block.c
 void emu_fiber_exited(emu_fiber *f);

@@ -112,8 +112,9 @@ int32_t emu_rt_stream_destroy(gpu_stream s)
 {
     if (!s)
         return fail(400);
-    emu_rt_stream_sync(s);
     pthread_mutex_lock(&lock);
+    if (!s->capture)
+        emu_queue_until_idle(s);
     emu_streams[s->index] = NULL;
     pthread_mutex_unlock(&lock);
     td_free(s);
@@ -122,9 +123,11 @@ int32_t emu_rt_stream_destroy(gpu_stream s)
 
 int32_t emu_rt_device_sync(void)
 {
+    pthread_mutex_lock(&lock);
     for (int i = 0; i < EMU_STREAMS_MAX; i++)
         if (emu_streams[i] && !emu_streams[i]->capture)
-            emu_rt_stream_sync(emu_streams[i]);
+            emu_queue_until_idle(emu_streams[i]);
+    pthread_mutex_unlock(&lock);
     return GPU_OK;
 }
 

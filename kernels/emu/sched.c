@@ -209,18 +209,34 @@ void emu_block_report(emu_group *g)
         }
 }
 
+void emu_poll(bool same)
+{
+    enum { POLLS_MAX = 1000000 };
+    emu_fiber *f = emu_cur;
+    f->polls = same ? f->polls + 1 : 0;
+    if (f->polls > POLLS_MAX)
+        emu_fail("deadlock", "memory or an mbarrier was polled %d times and did not change", POLLS_MAX);
+    f->polling = true;
+    emu_fiber_yield();
+}
+
+/* False: nobody could run. Where all that ran only polled, what is in flight moves on. */
 static bool turn(emu_group *g, uint32_t n)
 {
-    bool ran = false;
+    bool ran = false, polls = false;
     if (order_now == EMU_RANDOM)
         shuffle(g, n);
     for (uint32_t i = 0; i < n; i++)
         if (g->order[i]->state == EMU_READY) {
             emu_fiber_resume(g->order[i]);
             g->worker->switches++;
-            ran = true;
+            ran = ran || !g->order[i]->polling;
+            polls = polls || g->order[i]->polling;
+            g->order[i]->polling = false;
         }
-    return ran;
+    if (polls && !ran)
+        emu_async_progress(g);
+    return ran || polls;
 }
 
 /* The one whose wait says most about the fault: an mbarrier with the wrong number of bytes, any mbarrier, the first. */

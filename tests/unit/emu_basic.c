@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,6 +232,41 @@ static void counters(void)
     emu_rt_free(x);
 }
 
+/* Two threads of the host, each with its stream, as a loader and a step are. */
+static void *one_host_thread(void *arg)
+{
+    enum { N = 64, ROUNDS = 40 };
+    gpu_stream s = NULL;
+    void *x = NULL, *h = NULL;
+    intptr_t bad = emu_rt_stream_create(&s) | emu_rt_malloc(N * 4, &x) | emu_rt_host_alloc(N * 4, &h);
+    for (int i = 0; i < N; i++)
+        ((float *)h)[i] = 1;
+    bad |= emu_rt_copy_h2d(x, h, N * 4, s);
+    for (int r = 0; r < ROUNDS; r++) {
+        emu_test_scale(x, N, r % 2 ? 1.0f : 0.25f, s);
+        if (r % 8 == 7)
+            bad |= emu_rt_stream_sync(s);
+    }
+    bad |= emu_rt_copy_d2h(h, x, N * 4, s) | emu_rt_stream_sync(s);
+    for (int i = 0; i < N; i++)
+        bad |= ((float *)h)[i] != 1;
+    bad |= emu_rt_free(x) | emu_rt_host_free(h) | emu_rt_stream_destroy(s);
+    (void)arg;
+    return (void *)bad;
+}
+
+static void test_host_threads(void **state)
+{
+    (void)state;
+    pthread_t thread[3];
+    void *bad[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, one_host_thread, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], &bad[i]);
+    assert_true(!bad[0] && !bad[1] && !bad[2]);
+}
+
 #define SCHEDULES(name) \
     static void test_##name(void **state) \
     { \
@@ -264,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_reduce), cmocka_unit_test(test_collectives), cmocka_unit_test(test_atomics),
         cmocka_unit_test(test_indices), cmocka_unit_test(test_graphs), cmocka_unit_test(test_events),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_counters), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_host_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

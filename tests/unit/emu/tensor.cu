@@ -190,7 +190,8 @@ static __global__ void fp8_kernel(const __grid_constant__ gpu_tensor_map map_a,
         td_tma_load_2d(tb, &map_b, bar, 0, 0);
     }
     __syncthreads();
-    td_mbar_wait(bar, 0);
+    while (!td_mbar_try_wait(bar, 0))
+        ;
     float acc[16];
     td_wgmma_fence();
     for (int k = 0; k < 4; k++)
