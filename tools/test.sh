@@ -3,12 +3,12 @@
 # each, the end-to-end tests, and each fuzzer for a bounded time. Ends with one line, "N passed, N failed", and fails
 # when a test did. Works without network once everything is there.
 #
-#   tools/test.sh [STAGE…]    only these: release oracles cuda e2e asan e2e-asan tsan fuzz
+#   tools/test.sh [STAGE…]    only these: release oracles cuda e2e asan e2e-asan tsan e2e-tsan fuzz
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib/common.sh"
 cd "$root"
 
-all_stages="release oracles cuda e2e asan e2e-asan tsan fuzz"
+all_stages="release oracles cuda e2e asan e2e-asan tsan e2e-tsan fuzz"
 for word in "$@"; do
     case $word in
     -h | --help)
@@ -87,10 +87,24 @@ e2e() {
     [ -s "$results/e2e-$1.xml" ] || broken "e2e-$1"
 }
 
-# Reference libraries against ours: tokenizers, SentencePiece, jinja2.
+# The server under ThreadSanitizer: on the scripted engine, and on the real one with a model of a megabyte. The rest of
+# the end-to-end tests are about programs with one thread, or take the demo model, which is an hour's work there.
+e2e_tsan() {
+    "$venv/bin/python" tests/e2e/tiny_model.py build/tiny-model
+    (cd tests/e2e && E2E_BINARY=$root/build/tsan/tandem E2E_MODEL=$root/build/tiny-model "$venv/bin/python" -m pytest -q \
+        -p no:cacheprovider --junitxml "$results/e2e-tsan.xml" test_requests.py test_openai.py test_openapi.py \
+        test_access.py test_http_faults.py test_lifecycle.py </dev/null >"$results/e2e-tsan.log" 2>&1) ||
+        tail -150 "$results/e2e-tsan.log" >&2
+    [ -s "$results/e2e-tsan.xml" ] || broken e2e-tsan
+}
+
+# Reference libraries against ours: tokenizers, SentencePiece, jinja2. The templates of more than 60 real models, and
+# vocabularies with the ids of texts, come out of llama.cpp's tests.
 oracles() {
-    local tests=build/release/tests/unit
+    local tests=build/release/tests/unit peer
+    peer=$(fetch_llama_cpp)
     (cd tests/e2e && TANDEM_BUILD=$root/build/release TANDEM_TOK_CLI=$root/$tests/tok_cli \
+        TANDEM_TEMPLATES=$peer/templates TANDEM_VOCABS=$peer/vocabs \
         TANDEM_GGUF=$models/SmolLM2-135M-Instruct.Q4_1.gguf:$models/gemma-3-270m-Q4_K_M.gguf \
         "$venv/bin/python" -m pytest -q -p no:cacheprovider -W ignore::SyntaxWarning \
         --junitxml "$results/oracles.xml" ./*_oracle.py ./*_fuzz.py </dev/null >"$results/oracles.log" 2>&1) ||
@@ -161,6 +175,9 @@ if wants e2e; then
 fi
 if wants e2e-asan; then
     stage e2e-asan e2e asan
+fi
+if wants e2e-tsan; then
+    stage e2e-tsan e2e_tsan
 fi
 if wants fuzz; then
     stage "build fuzz" build fuzz -DTANDEM_TESTS=ON "-DTANDEM_FUZZ_SECONDS=$fuzz_seconds" fuzzers

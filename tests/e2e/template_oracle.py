@@ -289,6 +289,14 @@ def test_template(template):
     assert not bad, f"{len(bad)} of {len(cases)} cases differ"
 
 
+@pytest.mark.skipif(not os.environ.get("TANDEM_TEMPLATES"), reason="needs real models' templates")
+def test_many_real_templates_take_many_conversations():
+    """At least 30 shapes that differ, each with several conversations that it does not refuse."""
+    shapes = {read(f) for f in pathlib.Path(os.environ["TANDEM_TEMPLATES"]).rglob("*.jinja")}
+    good = [s for s in shapes if sum(kind == "ok" for kind, _ in expected(s, conversations())) >= 5]
+    assert len(good) >= 30
+
+
 def test_some_cases_succeed():
     """The comparison would be empty if every template refused every conversation."""
     files = sorted((ROOT / "tests/golden/templates").glob("*.jinja"))

