@@ -73,6 +73,10 @@ bool engine_canceled(const td_engine *e);
 /* plan.c: how much memory what gets; opens the pool and reserves the step's memory. */
 td_rc engine_plan(td_engine *e, td_err *err);
 void engine_unplan(td_engine *e);
+/* Tokens of a step that takes ENGINE_STEP_MS, as a power of two of ENGINE_STEP_TOK_MIN … tok_max, by probes of
+ * probe_tok tokens that took so many ns each. The shortest counts: what else the machine did only ever adds. */
+enum { ENGINE_STEP_MS = 100, ENGINE_STEP_TOK_MIN = 64 };
+int32_t engine_step_tok(const uint64_t *probe_ns, int32_t count, int32_t probe_tok, int32_t tok_max);
 /* step.c: one step over the scheduler's plan: batch, forward, sampling, events. */
 void engine_step(td_engine *e);
 /* loop.c */

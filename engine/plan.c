@@ -13,7 +13,7 @@
 #define KV_BYTES_DEFAULT (4ull << 30)   // as much as other servers give a CPU's cache
 #define GPU_SHARE_DEFAULT 0.9           // of a GPU's memory
 #define LOGIT_BYTES (32ull << 20)       // logits of a slice of sampled rows
-enum { PROBE_TOK = 32, STEP_TOK_MIN = 64, QUICK_STEP_TOK = 256, STEP_TOK_MAX = 2048 };
+enum { PROBE_TOK = 32, PROBES_MAX = 16, QUICK_STEP_TOK = 256, STEP_TOK_MAX = 2048 };
 
 static td_rc kv_type_of(const td_engine *e, kern_kv_type *out, td_err *err)
 {
@@ -117,7 +117,7 @@ static td_rc cache_bytes(td_engine *e, const kv_geometry *g, int32_t len, bool s
         return cache_bytes_gpu(e, g, len, out, err);
     td_memory m = td_memory_now(e->opts.max_rss, "");
     uint64_t left = td_memory_plannable(&m), step = step_bytes(e, g, len);
-    while (!step_given && step > left / 2 && e->info.max_num_batched_tokens > STEP_TOK_MIN) {
+    while (!step_given && step > left / 2 && e->info.max_num_batched_tokens > ENGINE_STEP_TOK_MIN) {
         e->info.max_num_batched_tokens /= 2;
         step = step_bytes(e, g, len);
     }
@@ -249,33 +249,66 @@ static uint64_t probe(td_engine *e, int32_t tok_count)
     return TD_MAX(ns, 1u);
 }
 
-/* What a CPU computes in 100 ms: a longer step would make decoding requests wait for a stranger's prompt. */
+int32_t engine_step_tok(const uint64_t *probe_ns, int32_t count, int32_t probe_tok, int32_t tok_max)
+{
+    uint64_t best = probe_ns[0];
+    for (int32_t i = 1; i < count; i++)
+        best = TD_MIN(best, probe_ns[i]);
+    uint64_t tok = (uint64_t)probe_tok * ENGINE_STEP_MS * TD_NS_PER_MS / TD_MAX(best, 1u);
+    int32_t size = ENGINE_STEP_TOK_MIN;
+    while (size < tok_max && (uint64_t)size * 2 <= tok)
+        size *= 2;
+    return TD_MIN(size, TD_MAX(tok_max, 1));
+}
+
+/* What a CPU computes in 100 ms: a longer step would make decoding requests wait for a stranger's prompt. Measuring may
+ * take as long as one such step; a probe that a busy moment made slow must not set the size for the process's life. */
 static td_rc measure_step_tok(td_engine *e, td_err *err)
 {
     td_rc rc = reserve_step(e, PROBE_TOK, err);
     if (rc != TD_OK)
         return rc;
     probe(e, 1); // wakes the pool, touches the weights
-    uint64_t ns = engine_canceled(e) ? 1 : probe(e, PROBE_TOK);
+    uint64_t ns[PROBES_MAX], spent = 0, best = UINT64_MAX;
+    int32_t count = 0;
+    while (!engine_canceled(e) && count < PROBES_MAX && spent < ENGINE_STEP_MS * TD_NS_PER_MS) {
+        uint64_t took = ns[count++] = probe(e, PROBE_TOK);
+        spent += took;
+        best = TD_MIN(best, took);
+    }
     release_step(e);
-    uint64_t tok = (uint64_t)PROBE_TOK * 100 * TD_NS_PER_MS / ns;
-    int32_t size = STEP_TOK_MIN, size_max = e->info.max_num_batched_tokens;
-    while (size < size_max && (uint64_t)size * 2 <= tok)
-        size *= 2;
+    if (count == 0) // whoever cancels sees it next
+        return TD_OK;
+    int32_t size = engine_step_tok(ns, count, PROBE_TOK, e->info.max_num_batched_tokens);
     e->info.max_num_batched_tokens = size;
+    td_info("steps of up to %d tokens, for about %d ms each: %d tokens took %.1f ms, the best of %d probes; "
+            "--max-num-batched-tokens sets it",
+            size, ENGINE_STEP_MS, PROBE_TOK, (double)best / (double)TD_NS_PER_MS, count);
     return TD_OK;
+}
+
+/* "12 MiB", and what is less than that in KiB. */
+static const char *size_text(uint64_t bytes, char out[32])
+{
+    bool small = bytes < 10ull << 20;
+    snprintf(out, 32, "%llu %s", (unsigned long long)(bytes >> (small ? 10 : 20)), small ? "KiB" : "MiB");
+    return out;
 }
 
 static void say_plan(const td_engine *e)
 {
     const td_engine_info *i = &e->info;
-    char mapped[48] = "";
+    char mapped[48] = "", weights[32], cache[32], step[32], few[64] = "";
+    // A sequence holds a block of each group at least.
+    int32_t seqs = TD_MIN(i->max_num_seqs, i->block_count / kv_pool_geometry(e->pool)->group_count);
+    if (seqs < i->max_num_seqs)
+        snprintf(few, sizeof few, " (the KV cache has no room for %d)", i->max_num_seqs);
     if (i->mapped_bytes)
         snprintf(mapped, sizeof mapped, " and %llu MiB of page cache", (unsigned long long)(i->mapped_bytes >> 20));
-    td_info("memory: weights %llu MiB%s, KV cache %llu MiB (%d blocks of %d tokens, %s), step %llu MiB",
-            (unsigned long long)(i->weight_bytes >> 20), mapped, (unsigned long long)(i->kv_bytes >> 20),
-            i->block_count, i->block_tok, i->kv_dtype, (unsigned long long)(i->step_bytes >> 20));
-    td_info("up to %d sequences and %d tokens in a step, %d tokens of context, %d threads on %s", i->max_num_seqs,
+    td_info("memory: weights %s%s, KV cache %s (%d blocks of %d tokens, %s), step %s",
+            size_text(i->weight_bytes, weights), mapped, size_text(i->kv_bytes, cache), i->block_count, i->block_tok,
+            i->kv_dtype, size_text(i->step_bytes, step));
+    td_info("up to %d sequences%s and %d tokens in a step, %d tokens of context, %d threads on %s", seqs, few,
             i->max_num_batched_tokens, i->max_model_len, i->threads, i->device);
 }
 

@@ -186,7 +186,8 @@ static void text_engine(td_buf *out, const td_engine_info *e)
                e->max_num_batched_tokens, e->max_num_seqs);
     td_buf_fmt(out, "  max-model-len %d\n", e->max_model_len);
     td_buf_fmt(out, "kernels\n  %s, %d threads, numerics %s\n", e->device, e->threads, e->numerics_id);
-    td_buf_fmt(out, "chat template\n  %s\n", e->chat_template_origin ? e->chat_template_origin : "none");
+    bool has_template = e->chat_template_origin && *e->chat_template_origin;
+    td_buf_fmt(out, "chat template\n  %s\n", has_template ? e->chat_template_origin : "none");
 }
 
 td_rc verb_inspect(const flags *f, int *exit_status, td_err *err)

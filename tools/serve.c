@@ -90,7 +90,12 @@ td_rc verb_serve(const flags *f, int *exit_status, td_err *err)
     o.progress_ctx = &bar;
     open_engine_opts(f, &o.engine);
     fill(f, &o);
-    td_rc rc = open_model_path(flags_operand(f, 0), &path, err);
+    td_rc rc = TD_OK;
+    if (o.host && !*o.host)
+        rc = td_fail_param(err, TD_E_USAGE, "host", "--host is empty; a shell variable that is not set? 127.0.0.1 is "
+                           "this machine alone, 0.0.0.0 every address");
+    if (!rc)
+        rc = open_model_path(flags_operand(f, 0), &path, err);
     o.engine.model = td_buf_cstr(&path);
     if (!rc) {
         warn_if_open(f, &o);

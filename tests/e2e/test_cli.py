@@ -62,6 +62,42 @@ def test_bound_on_memory():
     assert 0 < tight < 100 << 20 and tight < loose
 
 
+def started(*words, **more):
+    """What a server that serves the demo model with these flags logs until it does."""
+    p = subprocess.Popen([str(BINARY), "serve", str(MODEL), "--port", "0", *words], stderr=subprocess.PIPE, env=ENV, **more)
+    try:
+        lines = []
+        for line in p.stderr:
+            lines.append(line.decode())
+            if " serving " in lines[-1]:
+                return "".join(lines)
+        raise AssertionError("".join(lines))
+    finally:
+        p.send_signal(signal.SIGTERM)
+        p.communicate(timeout=60)
+
+
+def test_start_says_what_a_step_takes():
+    log = started(*SMALL)
+    size, ms, count = re.search(r"steps of up to (\d+) tokens.* took ([\d.]+) ms, the best of (\d+) probes", log).groups()
+    assert 64 <= int(size) <= 2048 and f"and {size} tokens in a step" in log
+    assert float(ms) > 0 and (int(count) > 1 or float(ms) >= 100)
+    fits = 32 * 100 / float(ms)  # tokens in 100 ms
+    assert int(size) <= max(fits * 1.1, 64) and (int(size) == 2048 or int(size) * 2 >= fits * 0.9)
+
+
+def test_empty_host():
+    status, _, err = run("serve", MODEL, "--host", "")
+    assert status == 2 and "--host is empty" in err and "Name or service" not in err
+
+
+def test_address_space_shrinks_the_cache():
+    bound = 1 << 30
+    log = started("--max-num-seqs", "4", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (bound, bound)))
+    cache = int(re.search(r"KV cache (\d+) MiB", log).group(1))
+    assert 32 < cache < 1024
+
+
 def test_low_memory():
     """The same tokens, little memory of its own; a file that is cut short ends the process with a word."""
     words = ["complete", MODEL, "-p", "Once upon a time", "-n", "12", "--temperature", "0", "--ids", *SMALL]
@@ -399,6 +435,7 @@ def test_inspect():
     assert described["plan"]["kv_bytes"] <= 64 << 20
     assert re.fullmatch(r"[0-9a-f]{64}", described["model_fp"]) and described["model_fp"].strip("0")
     assert "KV cache" in good("inspect", MODEL, *SMALL)
+    assert good("inspect", ROOT / "tests" / "golden" / "tiny" / "llama", *SMALL).endswith("chat template\n  none\n")
 
 
 def test_bench_rows():

@@ -1,11 +1,14 @@
 /* The engine on a tiny model: sampling rules, choices, preemption, cancellation, limits, and what every block does. */
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/memory.h"
+#include "engine/engine.h"
 #include "engine_make.h"
 
 #include <math.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static void choices_and_seeds(void **state)
 {
@@ -565,6 +568,45 @@ static void looks_inside(void **state)
     }
 }
 
+/* A busy moment makes probes slow, never fast: the best of them counts, between the bounds. */
+static void length_of_a_step(void **state)
+{
+    (void)state;
+    static const uint64_t ms = 1000000;
+    static const struct {
+        uint64_t ns[4];
+        int32_t count, tok_max, want;
+    } cases[] = {{{10 * ms}, 1, 2048, 256},       {{300 * ms, 10 * ms, 90 * ms}, 3, 2048, 256},
+                 {{10 * ms, 300 * ms}, 2, 2048, 256}, {{300 * ms, 200 * ms}, 2, 2048, 64},
+                 {{ms, ms}, 2, 2048, 2048},       {{1}, 1, 2048, 2048},
+                 {{1}, 1, 512, 512},              {{300 * ms}, 1, 32, 32}};
+    for (size_t i = 0; i < TD_COUNT(cases); i++)
+        assert_int_equal(engine_step_tok(cases[i].ns, cases[i].count, 32, cases[i].tok_max), cases[i].want);
+}
+
+/* What the log says of a small cache is its size, and no more sequences than it has blocks for. */
+static void small_cache_is_announced(void **state)
+{
+    (void)state;
+    int to[2], saved = dup(STDERR_FILENO);
+    assert_true(saved >= 0 && pipe(to) == 0 && dup2(to[1], STDERR_FILENO) >= 0);
+    td_engine *e = open_tiny((td_engine_opts){.kv_cache_memory = 256 << 10, .max_model_len = 64, .max_num_seqs = 200});
+    dup2(saved, STDERR_FILENO);
+    close(saved), close(to[1]);
+    char got[4096], want[64];
+    ssize_t n = read(to[0], got, sizeof got - 1);
+    close(to[0]);
+    assert_true(n > 0);
+    got[n] = 0;
+    const td_engine_info *info = td_engine_get_info(e);
+    assert_true(info->block_count < 200);
+    snprintf(want, sizeof want, "KV cache %llu KiB (", (unsigned long long)(info->kv_bytes >> 10));
+    assert_non_null(strstr(got, want));
+    snprintf(want, sizeof want, "up to %d sequences (the KV cache has no room for 200)", info->block_count);
+    assert_non_null(strstr(got, want));
+    td_engine_close(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(choices_and_seeds),
@@ -580,6 +622,8 @@ int main(void)
                                        cmocka_unit_test(device_lost),
                                        cmocka_unit_test(bound_on_memory),
                                        cmocka_unit_test(opening_is_canceled),
-                                       cmocka_unit_test(looks_inside)};
+                                       cmocka_unit_test(looks_inside),
+                                       cmocka_unit_test(length_of_a_step),
+                                       cmocka_unit_test(small_cache_is_announced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

