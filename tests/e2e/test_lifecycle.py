@@ -10,7 +10,9 @@ import threading
 import time
 
 import pytest
-from conftest import BINARY
+from conftest import BINARY, free_port
+from raw import Raw
+from terminal import Terminal
 
 LONG = {"prompt": "a", "max_tokens": 3000, "ignore_eos": True}
 
@@ -152,6 +154,23 @@ def test_debug_shows_what_runs(start):
         pass
     assert b'data: {"error":' in c.buffer and b"[DONE]" not in c.buffer
     assert s.process.wait(10) == 70
+
+
+def test_log_goes_above_the_bar(tmp_path):
+    """On a terminal a log line takes the bar away, has a line of its own, and the bar is there again below it."""
+    tandem = os.path.join(os.path.dirname(BINARY), "tests", "unit", "fake_tandem")
+    (tmp_path / "fake:load_ms=3000").write_text("")
+    port = free_port()
+    t = Terminal([tandem, "serve", str(tmp_path / "fake:load_ms=3000"), "--port", str(port)], dict(os.environ))
+    try:
+        t.expect(r"loading +\d+ %")
+        assert Raw(port).get("/nowhere").status == 404
+        t.expect(r"\r\x1b\[K\d{4}-[^\r\n]*/nowhere[^\r\n]*\r\nloading ")
+        t.expect(r"\r\x1b\[K\d{4}-[^\r\n]* serving [^\r\n]*\r\n")
+        t.signal(signal.SIGTERM)
+        assert t.wait() == 0
+    finally:
+        t.close()
 
 
 @pytest.mark.parametrize("what", ["!!fault", "!!stall 3600000"])
