@@ -87,7 +87,10 @@
 #define TD_HTTP_BODY_BYTES_PER_SECOND_MIN 1024
 #define TD_HTTP_REQUEST_SECONDS 600
 #define TD_HTTP_STALL_SECONDS 60           // a stream that accepts no byte for this long is closed
-#define TD_HTTP_STREAM_BYTES_MAX (1u << 20)
+#define TD_HTTP_STREAM_BYTES_MAX (4u << 20) // of a stream that its client does not take, beyond its largest event
+#define TD_HTTP_ANSWERS_BYTES_MAX (256ull << 20) // of all answers that their clients have not taken
+#define TD_HTTP_ANSWER_SMALL_BYTES (64u << 10) // answers that are sent however many others wait
+#define TD_HTTP_ANSWER_BYTES_PER_SECOND_MIN 16384 // at which an answer that is complete must be taken
 #define TD_HTTP_BODIES_BYTES_MAX (512ull << 20) // of all requests being read or parsed at one time
 #define TD_HTTP_BODIES_SMALL_BYTES_MAX (128ull << 20) // of them kept for bodies of up to TD_HTTP_BODY_SMALL_BYTES
 #define TD_HTTP_BODY_SMALL_BYTES (1u << 20)
@@ -101,6 +104,9 @@
 #define TD_HTTP_HEALTH_STALL_SECONDS 60
 #define TD_HTTP_WATCHDOG_STALLS 5          // the process ends after so many times health_stall without progress
 #define TD_HTTP_WORKERS 2
+#define TD_HTTP_LARGE_JOB_BYTES (64u << 10) // bodies above it leave a worker to the others
+#define TD_HTTP_LARGE_JOB_TURN 8           // small jobs that may go before a large one that waits
+#define TD_TOKENIZE_BYTES_MAX (1u << 20)   // of a text that is only tokenized, whatever the context of the model
 #define TD_API_KEYS_MAX 1024
 #define TD_API_KEY_BYTES_MAX 1024
 #define TD_SERVED_NAMES_MAX 64

@@ -160,6 +160,17 @@ bool admit_body(call *c, uint64_t bytes)
     return true;
 }
 
+bool admit_answer(call *c, uint64_t bytes)
+{
+    struct server *s = c->server;
+    uint64_t others = s->answer_bytes - c->answer_charged;
+    if (bytes > TD_HTTP_ANSWER_SMALL_BYTES && others + bytes > TD_HTTP_ANSWERS_BYTES_MAX)
+        return false;
+    s->answer_bytes = others + bytes;
+    c->answer_charged = bytes;
+    return true;
+}
+
 /* How long what waits now will take at the pace of the requests so far, between 1 and 60 s, spread by a quarter so that
  * those refused together do not come back together. */
 int32_t admit_retry_after_s(struct server *s)

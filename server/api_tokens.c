@@ -1,4 +1,6 @@
 /* Text to tokens and back, and generation from tokens to tokens. */
+#include "base/check.h"
+#include "base/limits.h"
 #include "server/api_openai.h"
 #include "server/call.h"
 #include "server/sse.h"
@@ -7,6 +9,16 @@
 #include <string.h>
 
 /* ------------------------------------------------------------------ tokenize */
+
+/* Texts that no context holds may be counted, but a worker does not get lost in them. */
+static td_rc text_fits(call *c, size_t len, td_err *err)
+{
+    uint64_t max = TD_MAX((uint64_t)c->server->info->max_model_len * 16, TD_TOKENIZE_BYTES_MAX);
+    if (len <= max)
+        return TD_OK;
+    return td_fail_param(err, TD_E_INPUT, "prompt", "the text has %zu bytes, more than the %llu that are tokenized at "
+                         "once: send it in parts", len, (unsigned long long)max);
+}
 
 /* A body with `messages` is rendered first, one with `prompt` is taken as it is. */
 static td_rc tokenize_body(call *c, const td_json *body, const params *p, gen_prompt *out, td_err *err)
@@ -17,8 +29,11 @@ static td_rc tokenize_body(call *c, const td_json *body, const params *p, gen_pr
         return api_chat_prompt(c, p, out, err);
     if (!cJSON_IsString(prompt))
         return td_fail_param(err, TD_E_INPUT, "prompt", "send prompt, a string, or messages");
-    td_rc rc = td_tokenize(c->server->engine, prompt->valuestring, strlen(prompt->valuestring),
-                           p->add_special ? TD_TEXT_ADD_SPECIAL : 0, &t, err);
+    size_t len = strlen(prompt->valuestring);
+    td_rc rc = text_fits(c, len, err);
+    if (!rc)
+        rc = td_tokenize(c->server->engine, prompt->valuestring, len, p->add_special ? TD_TEXT_ADD_SPECIAL : 0, &t,
+                         err);
     return rc ? rc : api_keep_ids(c, &t, out, err);
 }
 
@@ -26,7 +41,7 @@ static void token_strings(call *c, const gen_prompt *p)
 {
     td_buf one = TD_BUF_INIT;
     td_buf_char(&c->answer, '[');
-    for (int32_t i = 0; i < p->count; i++) {
+    for (int32_t i = 0; i < p->count && !atomic_load(&c->gone); i++) {
         td_buf_clear(&one);
         td_token_raw(c->server->engine, p->ids[i], &one);
         if (i)

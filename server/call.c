@@ -91,6 +91,7 @@ void call_end(call *c)
     access_log_call(c);
     c->library_done = true;
     c->http = NULL;
+    admit_answer(c, 0);
     atomic_store(&c->gone, true);
     if (c->stage != CALL_WORK) {
         call_drop_body(c);
@@ -174,6 +175,7 @@ void call_fail(call *c)
 void call_work(call *c)
 {
     c->stage = CALL_WORK;
+    c->job.large = c->body.len > TD_HTTP_LARGE_JOB_BYTES;
     call_suspend(c);
     work_submit(c->server->work, &c->job);
 }
@@ -219,6 +221,19 @@ static void engine_step(call *c)
             begin_answer(c);
         }
     }
+}
+
+/* Events for a client that takes no data: held for it up to a bound, then there is no point in making more. */
+static void unread_step(call *c)
+{
+    gen_hold(c->gen);
+    size_t waits = gen_pending(c->gen);
+    if (gen_ended(c->gen))
+        call_read_within(c, waits);
+    if (waits <= gen_room(c->gen) && admit_answer(c, waits))
+        return;
+    td_info("request %s cut: its client does not take the stream, %zu bytes wait", c->id, waits);
+    conn_kill(c->conn);
 }
 
 static void work_finished(call *c)
@@ -273,6 +288,8 @@ static void on_events(loop_task *t)
         engine_step(c);
     else if (c->stage == CALL_SENDING && c->suspended)
         call_resume(c);
+    else if (c->stage == CALL_SENDING && c->stream && c->conn && c->conn->stall_ns)
+        unread_step(c);
 }
 
 /* ------------------------------------------------------------------ deadlines */
@@ -325,10 +342,30 @@ static void ping(call *c, uint64_t now)
         call_resume(c);
 }
 
+void call_read_within(call *c, uint64_t bytes)
+{
+    if (c->read_end_ns)
+        return;
+    double s = c->server->opts.stream_stall_s + (double)bytes / c->server->opts.answer_rate;
+    c->read_end_ns = after(td_now_ns(), s);
+    loop_at(&c->server->loop, c->read_end_ns);
+}
+
+static bool reads_too_slowly(const call *c, uint64_t now)
+{
+    return c->stage == CALL_SENDING && c->conn && c->read_end_ns && now >= c->read_end_ns;
+}
+
 void call_tick(call *c, uint64_t now)
 {
     if (c->library_done || atomic_load(&c->gone))
         return;
+    if (reads_too_slowly(c, now)) {
+        td_info("request %s cut: its client takes the answer too slowly", c->id);
+        conn_kill(c->conn);
+        return;
+    }
+    loop_at(&c->server->loop, c->read_end_ns);
     if (c->deadline_ns && now >= c->deadline_ns) {
         c->deadline_ns = 0;
         call_abort(c, TD_E_DEADLINE, "the request did not end before its deadline");

@@ -69,6 +69,8 @@ typedef struct call {
     const char *content_type;    // of the answer
     int32_t retry_after_s;
     uint64_t sent_bytes;
+    uint64_t answer_charged;     // of server.answer_bytes
+    uint64_t read_end_ns;        // the answer is complete: by then the client must have taken it; 0 = it is not yet
     struct gen *gen;             // what the engine does for it
     uint64_t stream_ns;          // when the stream last said something
 } call;
@@ -85,6 +87,7 @@ void call_stream_error(const call *c, td_buf *out, const td_err *cause); // as t
 void call_work(call *c);         // route->run on a worker
 void call_resume(call *c);       // the library shall look at it again
 void call_suspend(call *c);
+void call_read_within(call *c, uint64_t bytes); // the answer is complete, and so much of it is not taken
 void call_tick(call *c, uint64_t now_ns); // deadlines and pings; arms the next
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "server/call.h"
 #include "server/http.h"
 #include "server/sse.h"
@@ -141,7 +142,7 @@ static void finish(gen *g)
         if (g->params->include_usage)
             g->format->usage(g);
         sse_done(&g->out);
-    } else if (g->out.len || g->taken || g->call->stage == CALL_SENDING) {
+    } else if (g->out.len || g->call->stage == CALL_SENDING) {
         call_stream_error(g->call, &g->out, &g->err);
     }
 }
@@ -204,19 +205,21 @@ static void end_event(gen *g, gen_prompt *p, const td_event *ev)
         finish(g);
 }
 
-static bool out_full(const gen *g) { return g->out.len - g->taken >= OUT_ENOUGH_BYTES; }
+static bool out_full(const gen *g) { return g->out.len - g->taken >= g->enough; }
 
 /* Takes one prompt's events until there are no more or `out` has enough. */
 static void pump_prompt(gen *g, gen_prompt *p)
 {
     td_event ev;
     while (!p->ended && !g->finished && !out_full(g) && td_request_next(p->request, &ev)) {
+        size_t before = g->out.len;
         switch (ev.kind) {
         case TD_EVENT_PROMPT: prompt_event(g, p, &ev); break;
         case TD_EVENT_TOKENS:
         case TD_EVENT_DONE: choice_event(g, p, &ev); break;
         case TD_EVENT_END: end_event(g, p, &ev); break;
         }
+        g->largest = TD_MAX(g->largest, g->out.len - before);
     }
 }
 
@@ -235,8 +238,9 @@ static bool out_of_memory(const gen *g)
     return failed;
 }
 
-void gen_pump(gen *g)
+static void take_events(gen *g, size_t enough)
 {
+    g->enough = enough;
     for (int32_t i = 0; i < g->prompt_count; i++)
         pump_prompt(g, &g->prompts[i]);
     if (g->err.rc || !out_of_memory(g))
@@ -246,6 +250,10 @@ void gen_pump(gen *g)
     g->finished = false;
     gen_fail(g, TD_E_NOMEM, "not enough memory for the answer");
 }
+
+void gen_pump(gen *g) { take_events(g, OUT_ENOUGH_BYTES); }
+void gen_hold(gen *g) { take_events(g, SIZE_MAX); }
+size_t gen_room(const gen *g) { return TD_HTTP_STREAM_BYTES_MAX + g->largest; }
 
 bool gen_ended(const gen *g) { return g->finished; }
 const td_err *gen_error(const gen *g) { return &g->err; }
@@ -260,6 +268,10 @@ size_t gen_read(gen *g, char *buf, size_t max)
     if (g->taken == g->out.len) {
         g->taken = 0;
         td_buf_clear(&g->out);
+    } else if (g->taken > OUT_ENOUGH_BYTES && g->taken > g->out.len / 2) { // a reader that lags must not make it grow
+        g->out.len -= g->taken;
+        memmove(g->out.data, g->out.data + g->taken, g->out.len);
+        g->taken = 0;
     }
     return n;
 }

@@ -58,6 +58,7 @@ struct gen {
     int32_t choice_count, open_count; // open: prompts that have not ended
     td_buf out;              // event stream, [taken … len) not handed on
     size_t taken;
+    size_t enough, largest;  // bytes of `out`: while there are so many no events are taken; of one event
     td_buf head;             // of each event of the stream, made once
     bool finished;           // everything is in `out`, or collected
     td_err err;              // why it failed
@@ -82,6 +83,8 @@ void gen_free(gen *g);       // cancels; NULL is fine
 void gen_cancel(gen *g);     // the client left
 void gen_fail(gen *g, td_rc rc, const char *why); // ends it with an error, which a stream will show
 void gen_pump(gen *g);       // takes events, as long as `out` is short
+void gen_hold(gen *g);       // takes all there are, for a client that does not read
+size_t gen_room(const gen *g); // how much of a stream may be held
 bool gen_ended(const gen *g);
 const td_err *gen_error(const gen *g);
 size_t gen_pending(const gen *g); // bytes of stream not handed on

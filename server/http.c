@@ -123,12 +123,17 @@ static enum MHD_Result queue(call *c, struct MHD_Response *r)
 static enum MHD_Result queue_answer(call *c)
 {
     size_t len;
-    if (c->answer.failed) {
-        c->err = (td_err){.rc = TD_E_NOMEM, .msg = "not enough memory for the answer"};
+    if (c->answer.failed || !admit_answer(c, c->answer.cap)) {
+        bool full = !c->answer.failed;
+        td_buf_free(&c->answer);
+        c->err = (td_err)TD_ERR_INIT;
+        td_fail(&c->err, TD_E_NOMEM, full ? "the server holds too many answers that their clients do not read"
+                                          : "not enough memory for the answer");
         call_fail(c);
     }
     char *data = td_buf_take(&c->answer, &len);
     c->sent_bytes = len;
+    call_read_within(c, len);
     struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(len, data, td_free);
     if (r)
         return queue(c, r);
@@ -145,6 +150,9 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     gen_pump(c->gen);
     size_t n = gen_read(c->gen, buf, max);
+    admit_answer(c, gen_pending(c->gen));
+    if (gen_ended(c->gen))
+        call_read_within(c, gen_pending(c->gen));
     if (n == 0) {
         if (gen_ended(c->gen))
             return MHD_CONTENT_READER_END_OF_STREAM;

@@ -286,6 +286,7 @@ static void fill_defaults(server *s, const server_opts *given)
     o->header_timeout_s = or_default(o->header_timeout_s, TD_HTTP_HEADER_SECONDS);
     o->body_timeout_s = or_default(o->body_timeout_s, TD_HTTP_BODY_SECONDS);
     o->request_timeout_s = or_default(o->request_timeout_s, TD_HTTP_REQUEST_SECONDS);
+    o->answer_rate = or_default(o->answer_rate, TD_HTTP_ANSWER_BYTES_PER_SECOND_MIN);
     o->ping_s = or_default(o->ping_s, TD_HTTP_PING_SECONDS);
     o->connections_max = o->connections_max > 0 ? o->connections_max : TD_HTTP_CONNECTIONS_MAX;
     o->workers = o->workers > 0 ? o->workers : TD_HTTP_WORKERS;

@@ -46,6 +46,7 @@ typedef struct server_opts { // zero-initialised, each field has a sensible defa
     double header_timeout_s;       // 0 = TD_HTTP_HEADER_SECONDS
     double body_timeout_s;         // 0 = TD_HTTP_BODY_SECONDS
     double request_timeout_s;      // 0 = TD_HTTP_REQUEST_SECONDS
+    double answer_rate;            // 0 = TD_HTTP_ANSWER_BYTES_PER_SECOND_MIN
     double ping_s;                 // 0 = 15: a comment line on a silent stream
     int32_t connections_max;       // 0 = TD_HTTP_CONNECTIONS_MAX
     int32_t workers;               // 0 = 2: threads that parse, render and tokenize

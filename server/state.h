@@ -48,6 +48,7 @@ struct server {
     int32_t call_count;           // requests being answered
     int32_t heavy_count;          // of them those that want the engine or a worker
     uint64_t body_bytes;          // held by all of them
+    uint64_t answer_bytes;        // made for clients that have not taken them
     struct call *calls;           // list
 
     loader *loader;

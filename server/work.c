@@ -1,6 +1,7 @@
 #include "server/work.h"
 
 #include "base/arena.h"
+#include "base/limits.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -8,29 +9,58 @@
 
 enum { WORKERS_MAX = 64 };
 
+typedef struct work_queue {
+    work_job *first, *last;
+} work_queue;
+
 struct work_pool {
     pthread_mutex_t lock;
     pthread_cond_t more;
-    work_job *first, *last;
+    work_queue small, large;
+    int32_t running_large, passed; // passed: small jobs taken while a large one could have been
     bool quit;
     int32_t count;
     pthread_t thread[WORKERS_MAX];
 };
+
+static work_job *take_from(work_queue *q)
+{
+    work_job *j = q->first;
+    if (j)
+        q->first = j->next;
+    return j;
+}
+
+/* The next job that this worker may begin. */
+static work_job *take(work_pool *w)
+{
+    bool large = w->large.first && (w->running_large + 1 < w->count || w->running_large == 0);
+    if (large && w->small.first && ++w->passed <= TD_HTTP_LARGE_JOB_TURN)
+        large = false;
+    if (!large)
+        return take_from(&w->small);
+    w->passed = 0;
+    return take_from(&w->large);
+}
 
 static void *worker(void *arg)
 {
     work_pool *w = arg;
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        while (!w->first && !w->quit)
+        work_job *j = take(w);
+        if (!j && w->quit)
+            break; // what is left is large, and goes to those who run one now
+        if (!j) {
             pthread_cond_wait(&w->more, &w->lock);
-        work_job *j = w->first;
-        if (!j)
-            break;
-        w->first = j->next;
+            continue;
+        }
+        bool large = j->large; // who runs it may free it
+        w->running_large += large;
         pthread_mutex_unlock(&w->lock);
         j->run(j);
         pthread_mutex_lock(&w->lock);
+        w->running_large -= large;
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -59,11 +89,12 @@ void work_submit(work_pool *w, work_job *j)
 {
     j->next = NULL;
     pthread_mutex_lock(&w->lock);
-    if (w->first)
-        w->last->next = j;
+    work_queue *q = j->large ? &w->large : &w->small;
+    if (q->first)
+        q->last->next = j;
     else
-        w->first = j;
-    w->last = j;
+        q->first = j;
+    q->last = j;
     pthread_cond_signal(&w->more);
     pthread_mutex_unlock(&w->lock);
 }

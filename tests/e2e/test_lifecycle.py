@@ -473,7 +473,7 @@ def test_reader_that_stops(start):
     """A stream that nobody reads is closed, its blocks come back, and others do not notice."""
     s = start("--stream-stall", "1", model="fake:step_us=100,len=60000")
     slow = s.raw(rcvbuf=4096)
-    body = {"prompt": "a", "max_tokens": 50000, "stream": True, "logprobs": 20, "ignore_eos": True}
+    body = {"prompt": "a", "max_tokens": 50000, "stream": True, "ignore_eos": True}
     slow.request("POST", "/v1/completions", body)
     begin = time.monotonic()
     wait_blocks_held(s)
@@ -485,6 +485,39 @@ def test_reader_that_stops(start):
         time.sleep(0.1)
     assert "takes no data" in s.logged()
     slow.close()
+
+
+@pytest.mark.fake
+def test_reader_that_falls_behind(start):
+    """What waits for a client is bounded: its stream is cut long before the client counts as stalled."""
+    s = start(model="fake:step_us=100,len=60000")
+    body = {"prompt": "a", "max_tokens": 50000, "n": 4, "stream": True, "logprobs": 20, "ignore_eos": True}
+    begin = time.monotonic()
+    with s.raw(rcvbuf=4096) as slow, s.raw() as quick:
+        slow.request("POST", "/v1/completions", body)
+        quick.request("POST", "/v1/completions", {**body, "max_tokens": 1000})
+        assert quick.answer().body.endswith(b"data: [DONE]\n\n")
+        s.wait_no_blocks_held(20)
+        assert time.monotonic() - begin < 30
+        assert "does not take the stream" in s.logged()
+        assert not slow.closed()  # what was sent before is there, the end of the answer is not
+        assert b"[DONE]" not in slow.buffer
+
+
+@pytest.mark.fake
+def test_answer_that_is_read_in_drops(start):
+    s = start("--stream-stall", "3", "--answer-rate", "1000000")
+    whole = s.raw().post("/tokenize", {"prompt": "abc" * 300000})
+    assert whole.status == 200 and whole.json["count"] >= 900000
+    with s.raw(rcvbuf=65536) as c:
+        begin = time.monotonic()
+        c.request("POST", "/tokenize", {"prompt": "abc" * 300000})
+        while "takes the answer too slowly" not in s.logged():
+            assert c.s.recv(20000), s.logged()
+            assert time.monotonic() - begin < 15
+            time.sleep(0.1)
+        assert time.monotonic() - begin > 3
+    assert s.metrics()["tandem_connections"] <= 1
 
 
 @pytest.mark.fake

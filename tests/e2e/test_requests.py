@@ -324,6 +324,8 @@ def test_render_and_tokenize(server):
     assert plain["token_strs"] is None
     d = server.raw().post("/detokenize", {"tokens": plain["tokens"]}).json
     assert d == {"prompt": "ab"}
+    long = server.raw().post("/tokenize", {"prompt": "a" * ((1 << 20) + 1)})
+    assert long.status == 400 and long.error["param"] == "prompt"
     chat = server.raw().post("/tokenize", {"messages": USER}).json
     assert chat["tokens"] == server.raw().post("/v1/chat/completions/render", {"messages": USER}).json["token_ids"]
     for path, body in (

@@ -50,7 +50,8 @@ static const struct option table[] = {
     {"ssl-certfile", 1, NULL, 'c'},   {"ssl-keyfile", 1, NULL, 'e'},   {"ssl-ca-certs", 1, NULL, 'a'},
     {"enable-ssl-refresh", 0, NULL, 'r'}, {"shutdown-timeout", 1, NULL, 's'}, {"health-stall", 1, NULL, 'H'},
     {"stream-stall", 1, NULL, 'S'},   {"header-timeout", 1, NULL, 't'}, {"body-timeout", 1, NULL, 'b'},
-    {"ping", 1, NULL, 'P'},           {"connections-max", 1, NULL, 'C'}, {"log-format", 1, NULL, 'l'},
+    {"ping", 1, NULL, 'P'},           {"answer-rate", 1, NULL, 5},
+             {"connections-max", 1, NULL, 'C'}, {"log-format", 1, NULL, 'l'},
     {"render-open", 0, NULL, 'R'},    {"metrics-require-key", 0, NULL, 'm'}, {"no-access-log", 0, NULL, 'q'},
     {"request-timeout", 1, NULL, 'T'}, {"max-num-seqs", 1, NULL, 1}, {"max-num-queued-reqs", 1, NULL, 2},
     {"max-model-len", 1, NULL, 3},    {"enable-debug", 0, NULL, 'd'},    {"max-rss", 1, NULL, 4},
@@ -73,6 +74,7 @@ static bool take_number(server_opts *o, int flag, double v)
     case 2: o->engine.max_num_queued = (int32_t)v; return true;
     case 3: o->engine.max_model_len = (int32_t)v; return true;
     case 4: o->engine.max_rss = (uint64_t)v; return true;
+    case 5: o->answer_rate = v; return true;
     default: return false;
     }
 }

@@ -41,10 +41,31 @@ static void test_large_bodies_leave_room(void **state)
     free(s);
 }
 
+/* Answers that nobody reads have a bound together; small ones are always sent. */
+static void test_answers(void **state)
+{
+    struct server *s = calloc(1, sizeof *s);
+    (void)state;
+    assert_non_null(s);
+    call a = {.server = s}, b = {.server = s}, c = {.server = s};
+    assert_true(admit_answer(&a, TD_HTTP_ANSWERS_BYTES_MAX / 2));
+    assert_true(admit_answer(&b, TD_HTTP_ANSWERS_BYTES_MAX / 2));
+    assert_false(admit_answer(&c, TD_HTTP_ANSWER_SMALL_BYTES + 1));
+    assert_int_equal(c.answer_charged, 0);
+    assert_true(admit_answer(&c, TD_HTTP_ANSWER_SMALL_BYTES));
+    assert_true(admit_answer(&a, 0));
+    assert_true(admit_answer(&c, TD_HTTP_ANSWER_SMALL_BYTES + 1));
+    assert_true(admit_answer(&b, 0));
+    assert_true(admit_answer(&c, 0));
+    assert_int_equal(s->answer_bytes, 0);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_bodies_leave_room),
+        cmocka_unit_test(test_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
