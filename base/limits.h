@@ -53,6 +53,8 @@
 #define TD_KV_HASH_UNIT_TOK 16             // tokens per hash-chain link, everywhere
 
 /* Engine. */
+#define TD_THREAD_STACK_BYTES (8 << 20)    // of every thread that is started: virtual, touched where it is used
+#define TD_MAIN_STACK_BYTES (2 << 20)      // without which no verb begins
 #define TD_THREADS_MAX 512
 #define TD_MEMORY_MARGIN_BYTES (32ull << 20) // of a bound on memory, and a sixteenth of it: requests, answers, stacks
 #define TD_MEMORY_MARGIN_SHARE 16

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "kernels/device.h"
 #include "parallel/comm_self.h"
 
@@ -136,10 +137,7 @@ static void fingerprint(td_engine *e)
 
 static td_rc start(td_engine *e, td_err *err)
 {
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    int rc = pthread_create(&e->thread, &attr, engine_thread, e);
-    pthread_attr_destroy(&attr);
+    int rc = td_thread_start(&e->thread, engine_thread, e);
     if (rc != 0)
         return td_fail(err, TD_E_NOMEM, "cannot start the engine thread: %s", strerror(rc));
     e->thread_started = true;

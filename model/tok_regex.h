@@ -3,7 +3,8 @@
  * Patterns come from model files, so they are hostile, and so is the text. tok_regex_new() rewrites what differs
  * between the language they were written for (Oniguruma's) and PCRE2's: \s is Unicode White_Space, \w and \p{…} know
  * the code points added after PCRE2's Unicode 14, \h is a hexadecimal digit, ^ and $ are line anchors, classes nest.
- * What cannot be rewritten is TD_E_UNSUPPORTED, a pattern that does not compile TD_E_MODEL.
+ * What cannot be rewritten is TD_E_UNSUPPORTED, a pattern that does not compile, or fails on a
+ * small text of every kind of character, TD_E_MODEL.
  *
  * Time is bounded three ways: PCRE2's own match and heap limits for one start position, a window of start positions
  * per call, and a budget of CPU time for one text, looked at between calls. Beyond any: TD_E_INPUT.

@@ -1,6 +1,7 @@
 #include "server/loader.h"
 
 #include "base/arena.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -68,7 +69,7 @@ td_rc loader_start(const loader_opts *opts, loader **out, td_err *err)
     l->opts.engine.progress_ctx = l;
     l->opts.engine.canceled = is_canceled;
     pthread_mutex_init(&l->lock, NULL);
-    int rc = pthread_create(&l->thread, NULL, loading, l);
+    int rc = td_thread_start(&l->thread, loading, l);
     if (rc) {
         loader_free(l);
         return td_fail(err, TD_E_NOMEM, "cannot start the loading thread: %s", strerror(rc));

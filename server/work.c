@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/limits.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -75,7 +76,7 @@ td_rc work_open(int32_t threads, work_pool **out, td_err *err)
     pthread_cond_init(&w->more, NULL);
     threads = threads < 1 ? 1 : threads > WORKERS_MAX ? WORKERS_MAX : threads;
     for (; w->count < threads; w->count++) {
-        int rc = pthread_create(&w->thread[w->count], NULL, worker, w);
+        int rc = td_thread_start(&w->thread[w->count], worker, w);
         if (rc) {
             work_close(w);
             return td_fail(err, TD_E_NOMEM, "cannot start a worker thread: %s", strerror(rc));

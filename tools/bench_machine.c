@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -60,7 +61,7 @@ static td_rc time_job(job *j, int threads, double *seconds, td_err *err)
     atomic_store(&j->done, 0);
     while (started < threads - 1 && !rc) {
         parts[started] = (part){.job = j, .index = (size_t)started + 1};
-        rc = pthread_create(&parts[started].thread, NULL, run_part, &parts[started]);
+        rc = td_thread_start(&parts[started].thread, run_part, &parts[started]);
         started += !rc;
     }
     while (atomic_load(&j->ready) < started)

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "base/thread.h"
 #include "server/server.h"
 #include "tools/open.h"
 #include "tools/progress.h"
@@ -177,7 +178,7 @@ static td_rc start(local *l, server_opts *o, td_err *err)
     td_rc rc = server_open(o, &l->server, err);
     if (!rc)
         hide_socket(l);
-    if (!rc && pthread_create(&l->thread, NULL, run, l))
+    if (!rc && td_thread_start(&l->thread, run, l))
         rc = td_fail(err, TD_E_NOMEM, "cannot start a thread");
     if (rc)
         return rc;

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "tools/output.h"
 
 #include <signal.h>
@@ -152,6 +153,8 @@ static td_rc run_verb(size_t verb, int argc, char *const *argv, int *status, td_
         td_buf_free(&out);
     } else if (!rc) {
         rc = check_operands(f, verb, err);
+        if (!rc)
+            rc = td_thread_main_stack(err);
         if (!rc)
             rc = run[verb](f, status, err);
     }

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/thread.h"
 #include "kernels/cpu/mem.h"
 
 #include <immintrin.h>
@@ -202,7 +203,7 @@ static td_rc start_workers(cpu_pool *p, td_err *err)
     while (p->worker_count < p->thread_count - 1 && rc == 0) {
         cpu_worker *w = &p->workers[p->worker_count];
         *w = (cpu_worker){.pool = p, .index = p->worker_count + 1};
-        rc = pthread_create(&w->thread, NULL, worker, w);
+        rc = td_thread_start(&w->thread, worker, w);
         if (rc == 0) {
             char name[16];
             snprintf(name, sizeof name, "td-compute-%d", w->index);

@@ -98,6 +98,16 @@ def test_address_space_shrinks_the_cache():
     assert 32 < cache < 1024
 
 
+def test_small_stack():
+    """A soft limit on the stack is raised, a hard one is named; threads do not depend on it."""
+    def limit(hard):
+        return lambda: resource.setrlimit(resource.RLIMIT_STACK, (128 << 10, hard))
+    words = ["complete", MODEL, "-p", "Once upon a time", "-n", "12", "--temperature", "0", "--ids", *SMALL]
+    assert good(*words, preexec_fn=limit(resource.getrlimit(resource.RLIMIT_STACK)[1])) == good(*words)
+    status, out, err = run(*words, preexec_fn=limit(128 << 10))
+    assert status == 2 and not out and "ulimit -s" in err
+
+
 def test_low_memory():
     """The same tokens, little memory of its own; a file that is cut short ends the process with a word."""
     words = ["complete", MODEL, "-p", "Once upon a time", "-n", "12", "--temperature", "0", "--ids", *SMALL]

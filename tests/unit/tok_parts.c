@@ -68,7 +68,8 @@ static void patterns(void **state)
     split_case("[[ab]c]+", PRETOK_ISOLATED, false, "xabcy", "x|abc|y|");
     split_case("(?i:'s)", PRETOK_ISOLATED, false, "it'S", "it|'S|");
     split_case("\\u0041+", PRETOK_ISOLATED, false, "bAAb", "b|AA|b|");
-    static const char *const bad[] = {"(*NO_JIT)a", "[a&&b]", "[[:alpha:]]", "[a", "(", "\\", "", "[\\W]", "\\p{Nope}"};
+    static const char *const bad[] = {"(*NO_JIT)a", "[a&&b]", "[[:alpha:]]", "[a", "(", "\\", "", "[\\W]", "\\p{Nope}",
+                                      "(?R)", "\\d|(?R)x", "(?<a>\\g<a>)"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         td_err err = TD_ERR_INIT;
         tok_regex *r = NULL;
