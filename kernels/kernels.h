@@ -224,6 +224,7 @@ typedef struct kern_ops {
      * row_count unless they are the last. May be called from several threads on different rows. A type whose
      * weight_bytes are 0 is one that this device has no product for. */
     int32_t pack_rows;
+    kern_act_kind (*weight_act)(kern_type type); // the activation form that its products take
     size_t (*weight_bytes)(kern_dev *dev, kern_type type, int32_t rows, int32_t cols);
     void (*weight_pack)(kern_dev *dev, kern_weight *w, int32_t row0, int32_t row_count, const void *raw);
     /* One row back as floats, in host memory. Waits. */

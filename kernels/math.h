@@ -63,6 +63,21 @@ GPU_FN static inline float kern_exp(float x)
     return kern_from_bits(kern_to_bits(p) + (kern_to_bits(m) << 23));
 }
 
+/* 2^x for softmax on GPUs, where it is shared by all kernels. n = round(x), then the degree-5 minimax polynomial of 2^r
+ * on [-1/2, 1/2]: relative error 1.6e-7. Below -126 the result is 0; x is at most 127. */
+GPU_FN static inline float kern_exp2(float x)
+{
+    if (!(x >= -126.0f))
+        return x != x ? x : 0.0f;
+    float m = x + KERN_EXP_MAGIC, r = x - (m - KERN_EXP_MAGIC);
+    float p = __builtin_fmaf(1.326472406e-3f, r, 9.671512865e-3f);
+    p = __builtin_fmaf(p, r, 5.550733754e-2f);
+    p = __builtin_fmaf(p, r, 2.402224208e-1f);
+    p = __builtin_fmaf(p, r, 6.931469776e-1f);
+    p = __builtin_fmaf(p, r, 1.0f);
+    return kern_from_bits(kern_to_bits(p) + (kern_to_bits(m) << 23));
+}
+
 GPU_FN static inline float kern_silu(float x) { return x / (1.0f + kern_exp(-x)); }
 
 /* tanh(x) = 1 - 2 / (exp(2x) + 1): absolute error below 2e-7, exact sign and limits. */

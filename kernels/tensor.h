@@ -28,7 +28,7 @@ typedef struct kern_type_info {
     const char *name;      // "Q4_K", as files and --help write it
     int32_t block;         // elements that share scales; columns must be a multiple
     int32_t block_bytes;   // of one block in a file
-    kern_act_kind act;     // what its product takes
+    kern_act_kind act;     // what its product takes on a CPU
     int32_t chunk_unit;    // canonical K chunks are multiples of this many columns
     uint32_t ggml_type;    // number in GGUF
 } kern_type_info;

@@ -12,12 +12,14 @@ static kern_act *act_use(kern_act *a, int32_t tok_count)
 
 static int32_t act_floats(const kern_act *a) { return (int32_t)(a->stride / sizeof(float)); }
 
+kern_act_kind block_act(const model *m, const kern_weight *w) { return m->dev->ops->weight_act(w->type); }
+
 /* Bits of the activation forms that these weights want. */
-static unsigned forms_of(const kern_weight *const *w, int32_t count)
+static unsigned forms_of(const model *m, const kern_weight *const *w, int32_t count)
 {
     unsigned forms = 0;
     for (int32_t i = 0; i < count; i++)
-        forms |= 1u << kern_types[w[i]->type].act;
+        forms |= 1u << block_act(m, w[i]);
     return forms;
 }
 
@@ -50,7 +52,7 @@ void block_norm(const model *m, model_step *st, int32_t tok_count, const float *
 {
     kern_norm_args a = {.tok_count = tok_count, .cols = m->config.hidden, .eps = m->config.norm_eps, .x = st->x, .y = y,
                         .y_weight = y_weight, .y_scale = m->config.residual_scale, .weight = weight};
-    unsigned forms = forms_of(w, count);
+    unsigned forms = forms_of(m, w, count);
     bool one = forms && (forms & (forms - 1)) == 0;
     int first = one ? __builtin_ctz(forms) : KA_F32;
     if (forms)
@@ -76,7 +78,7 @@ void block_attention(const model *m, model_step *st, const kern_batch *b, const 
         .out_stride = stride,
         .epilogue = KE_STORE};
     for (int i = 0; i < 3; i++)
-        qkv.act[i] = &st->in[kern_types[qkv.w[i]->type].act];
+        qkv.act[i] = &st->in[block_act(m, qkv.w[i])];
     ops->matmul(m->dev, &qkv);
 
     kern_kv_store_args store = {
@@ -90,7 +92,7 @@ void block_attention(const model *m, model_step *st, const kern_batch *b, const 
         .scale = c->attn_scale, .softcap = c->attn_softcap, .window = c->layer[layer].window, .out = st->attn,
         .scratch = st->attn_scratch};
     ops->attention(m->dev, &attn);
-    quant_forms(m, st->attn, c->q_heads * D, b->tok_count, 1u << kern_types[w->o.type].act, st->mid_attn);
+    quant_forms(m, st->attn, c->q_heads * D, b->tok_count, 1u << block_act(m, &w->o), st->mid_attn);
 }
 
 void block_mlp(const model *m, model_step *st, int32_t tok_count, int32_t layer)
@@ -100,13 +102,13 @@ void block_mlp(const model *m, model_step *st, int32_t tok_count, int32_t layer)
     kern_matmul_args a = {
         .part_count = 2,
         .w = {&w->gate, &w->up},
-        .act = {&st->in[kern_types[w->gate.type].act], &st->in[kern_types[w->up.type].act]},
+        .act = {&st->in[block_act(m, &w->gate)], &st->in[block_act(m, &w->up)]},
         .bias = {w->gate_bias, w->up_bias},
         .out = {st->ffn},
         .out_stride = c->ffn,
         .epilogue = c->act == ACT_SILU ? KE_SILU_MUL : KE_GELU_MUL};
     m->dev->ops->matmul(m->dev, &a);
-    quant_forms(m, st->ffn, c->ffn, tok_count, 1u << kern_types[w->down.type].act, st->mid_ffn);
+    quant_forms(m, st->ffn, c->ffn, tok_count, 1u << block_act(m, &w->down), st->mid_ffn);
 }
 
 static void product(const model *m, const kern_act *act, const kern_weight *w, const float *bias, float *out,
@@ -141,7 +143,7 @@ void block_end(const model *m, model_step *st, const kern_batch *b)
         return;
     kern_norm_args a = {.tok_count = b->sample_count, .cols = m->config.hidden, .eps = m->config.norm_eps, .x = st->x,
                         .weight = m->weights.out_norm, .gather = b->sample_tok,
-                        .out = act_use(&st->out[kern_types[m->weights.head.type].act], b->sample_count)};
+                        .out = act_use(&st->out[block_act(m, &m->weights.head)], b->sample_count)};
     m->dev->ops->norm(m->dev, &a);
 }
 
@@ -154,7 +156,7 @@ bool block_go_on(const kern_batch *b)
 
 void model_logits(const model *m, model_step *st, int32_t first, int32_t count, float *logits)
 {
-    kern_act rows = st->out[kern_types[m->weights.head.type].act];
+    kern_act rows = st->out[block_act(m, &m->weights.head)];
     td_assert(first >= 0 && first + count <= rows.tok_count);
     rows.data = (char *)rows.data + (size_t)first * rows.stride;
     rows.tok_count = count;

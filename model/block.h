@@ -20,6 +20,8 @@ struct model {
     bool (*forward)(const model *m, model_step *st, const kern_batch *b, const kern_kv_layer *kv, const int32_t *group);
 };
 
+/* The activation form that products with this weight take. */
+kern_act_kind block_act(const model *m, const kern_weight *w);
 /* x = embedding rows, and the step's rope tables. */
 void block_begin(const model *m, model_step *st, const kern_batch *b);
 /* st->in = norm(x), after x += y_weight ? norm(y) * y_weight : y where y is given. Forms: those that w[0, count)

@@ -12,11 +12,11 @@ bool gemma_forward(const model *m, model_step *st, const kern_batch *b, const ke
             return false;
         block_norm(m, st, b->tok_count, y, y_norm, w->attn_norm, (const kern_weight *[]){&w->q, &w->k, &w->v}, 3);
         block_attention(m, st, b, &kv[l], group[l], l);
-        block_put(m, st, &st->mid_attn[kern_types[w->o.type].act], &w->o, w->o_bias);
+        block_put(m, st, &st->mid_attn[block_act(m, &w->o)], &w->o, w->o_bias);
         block_norm(m, st, b->tok_count, st->y, w->attn_post_norm, w->ffn_norm,
                    (const kern_weight *[]){&w->gate, &w->up}, 2);
         block_mlp(m, st, b->tok_count, l);
-        block_put(m, st, &st->mid_ffn[kern_types[w->down.type].act], &w->down, w->down_bias);
+        block_put(m, st, &st->mid_ffn[block_act(m, &w->down)], &w->down, w->down_bias);
         y = st->y;
         y_norm = w->ffn_post_norm;
     }

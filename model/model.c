@@ -94,7 +94,7 @@ static unsigned forms_used(const model *m)
     unsigned forms = 1u << KA_F32;
     for (int t = 0; t < KT_COUNT; t++)
         if (m->weights.type_mask & 1u << t)
-            forms |= 1u << kern_types[t].act;
+            forms |= 1u << m->dev->ops->weight_act((kern_type)t);
     return forms;
 }
 

@@ -48,6 +48,8 @@ static void dev_free(kern_dev *dev, void *p, size_t bytes)
     cpu_mem_free(p, bytes);
 }
 
+static kern_act_kind weight_act(kern_type type) { return kern_types[type].act; }
+
 static size_t weight_bytes(kern_dev *dev, kern_type type, int32_t rows, int32_t cols)
 {
     (void)dev;
@@ -106,6 +108,7 @@ static kern_ops make_ops(const cpu_level *level)
         .mark = cpu_mark,
         .wait = cpu_wait,
         .pack_rows = PACK_ROWS,
+        .weight_act = weight_act,
         .weight_bytes = weight_bytes,
         .weight_pack = weight_pack,
         .weight_row = weight_row,

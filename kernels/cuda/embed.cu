@@ -1,28 +1,31 @@
-/* Embedding lookup and rope table: every element on its own, the same bits as on a CPU. */
+/* Embedding lookup and rope table: every element on its own, with float rows and bf16 ones the same bits as on a CPU. */
 #include "kernels/cuda/ptx.cuh"
 
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/gpu_ops.h"
 #include "kernels/half.h"
 
 enum { THREADS = 128 };
 
-static __device__ __forceinline__ float element(const uint8_t *row, int32_t type, int32_t c)
-{
-    if (type == KT_F32)
-        return ((const float *)row)[c];
-    uint16_t h = ((const uint16_t *)row)[c];
-    return type == KT_F16 ? kern_f16_to_f32(h) : kern_bf16_to_f32(h);
-}
-
 typedef struct embed_call {
     const int32_t *tok_slot, *slots;
     const float *embeds;
     const uint8_t *table;
-    size_t row_bytes;
+    size_t row_bytes;   // of plain rows
     int32_t type, cols;
     float scale;
     float *x;
 } embed_call;
+
+static __device__ __forceinline__ float element(const embed_call &a, int32_t id, int32_t c)
+{
+    const uint8_t *row = a.table + (size_t)id * a.row_bytes;
+    if (a.type == KT_F32)
+        return ((const float *)row)[c];
+    if (a.type == KT_F16)
+        return kern_f16_to_f32(((const uint16_t *)row)[c]);
+    return td_bf16_to_f32(*(const uint16_t *)(a.table + gemm_weight_at(a.cols, id, c)));
+}
 
 static __global__ void embed_kernel(embed_call a)
 {
@@ -34,9 +37,9 @@ static __global__ void embed_kernel(embed_call a)
             x[c] = given[c];
         return;
     }
-    const uint8_t *row = a.table + (size_t)a.slots[slot] * a.row_bytes;
+    int32_t id = a.slots[slot];
     for (int32_t c = (int32_t)threadIdx.x; c < a.cols; c += THREADS)
-        x[c] = element(row, a.type, c) * a.scale;
+        x[c] = element(a, id, c) * a.scale;
 }
 
 static __global__ void rope_kernel(const int32_t *pos, const double *inv_freq, int32_t half, float mscale, float *table)
@@ -54,7 +57,6 @@ static __global__ void rope_kernel(const int32_t *pos, const double *inv_freq, i
 void GPU_SYM(op_embed)(const kern_embed_args *a, gpu_stream s)
 {
     const kern_weight *w = a->table;
-    td_assert(w->type == KT_F32 || w->type == KT_F16 || w->type == KT_BF16);
     embed_call c = {a->batch->tok_slot, a->batch->slots, a->batch->embeds, (const uint8_t *)w->data,
                     gpu_row_bytes(w->type, w->cols), w->type, w->cols, a->scale, a->x};
     if (a->batch->tok_count)

@@ -7,7 +7,8 @@
 struct attn_call;
 
 GPU_EXTERN void GPU_SYM(attention_plain)(const struct attn_call *a, int32_t tok_count, gpu_stream s);
-/* false: it has no such head dim or cache type. */
-GPU_EXTERN bool GPU_SYM(attention_bf16)(const struct attn_call *a, int32_t tok_count, gpu_stream s);
+/* Tensor cores. false: they have no such head dim or cache type. */
+GPU_EXTERN bool GPU_SYM(attention_mma)(const struct attn_call *a, int32_t tok_count, void *scratch, gpu_stream s);
+GPU_EXTERN size_t GPU_SYM(attention_mma_bytes)(int32_t tok_max, int32_t q_heads, int32_t head_dim);
 
 #endif

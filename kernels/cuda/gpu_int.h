@@ -48,6 +48,9 @@ void GPU_SYM(dev_mem_ops)(kern_ops *ops);
 void GPU_SYM(dev_compute_ops)(kern_ops *ops);
 bool GPU_SYM(dev_load_open)(gpu_dev *d);
 void GPU_SYM(dev_load_close)(gpu_dev *d);
+/* A buffer to fill, the caller's until it is sent; then its copy to `dst` is queued. Any thread. */
+gpu_load_buffer *GPU_SYM(dev_load_begin)(gpu_dev *d);
+void GPU_SYM(dev_load_send)(gpu_dev *d, gpu_load_buffer *b, void *dst, size_t bytes);
 /* Copies rows of `bytes` from host memory to device rows `stride` apart, zeros between. `src` may change after it. */
 void GPU_SYM(dev_load_rows)(gpu_dev *d, void *dst, size_t stride, const void *src, size_t bytes, size_t rows);
 

@@ -1,4 +1,4 @@
-/* gpu_matmul.h - one product of a matmul call, as its kernels take it. */
+/* gpu_matmul.h - one product of a matmul call, as the plain float kernel takes it, and what becomes of sums. */
 #ifndef TD_KERNELS_CUDA_GPU_MATMUL_H
 #define TD_KERNELS_CUDA_GPU_MATMUL_H
 
@@ -23,6 +23,5 @@ typedef struct gpu_product {
 } gpu_product;
 
 GPU_EXTERN void GPU_SYM(matmul_f32)(const gpu_product *p, gpu_stream s);
-GPU_EXTERN void GPU_SYM(matmul_bf16)(const gpu_product *p, gpu_stream s);
 
 #endif

@@ -101,8 +101,8 @@ void GPU_SYM(dev_load_close)(gpu_dev *d)
     }
 }
 
-/* A buffer whose last copy is done; the caller holds it. */
-static gpu_load_buffer *buffer_take(gpu_dev *d)
+/* Its last copy is done then. */
+gpu_load_buffer *GPU_SYM(dev_load_begin)(gpu_dev *d)
 {
     gpu_load_buffer *b = &d->load[atomic_fetch_add(&d->load_next, 1) % GPU_LOAD_BUFFERS];
     pthread_mutex_lock(&b->lock);
@@ -112,7 +112,7 @@ static gpu_load_buffer *buffer_take(gpu_dev *d)
     return b;
 }
 
-static void buffer_send(gpu_dev *d, gpu_load_buffer *b, void *dst, size_t bytes)
+void GPU_SYM(dev_load_send)(gpu_dev *d, gpu_load_buffer *b, void *dst, size_t bytes)
 {
     GPU_SYM(dev_good)(d, GPU_SYM(rt_copy_h2d)(dst, b->host, bytes, d->load_stream), "loading");
     GPU_SYM(dev_good)(d, GPU_SYM(rt_event_record)(b->done, d->load_stream), "loading");
@@ -127,13 +127,13 @@ void GPU_SYM(dev_load_rows)(gpu_dev *d, void *dst, size_t stride, const void *sr
     size_t batch = GPU_LOAD_BYTES / stride;
     for (size_t r = 0; r < rows; r += batch) {
         size_t n = TD_MIN(batch, rows - r);
-        gpu_load_buffer *b = buffer_take(d);
+        gpu_load_buffer *b = GPU_SYM(dev_load_begin)(d);
         for (size_t i = 0; i < n; i++) {
             char *to = (char *)b->host + i * stride;
             memcpy(to, (const char *)src + (r + i) * bytes, bytes);
             memset(to + bytes, 0, stride - bytes);
         }
-        buffer_send(d, b, (char *)dst + r * stride, n * stride);
+        GPU_SYM(dev_load_send)(d, b, (char *)dst + r * stride, n * stride);
     }
 }
 
@@ -153,7 +153,7 @@ static void dev_get(kern_dev *dev, void *dst_host, const void *src, size_t bytes
     GPU_SYM(dev_good)(d, GPU_SYM(rt_stream_sync)(d->load_stream), "loading");
     for (size_t at = 0; at < bytes; at += GPU_LOAD_BYTES) {
         size_t n = TD_MIN(bytes - at, (size_t)GPU_LOAD_BYTES);
-        gpu_load_buffer *b = buffer_take(d);
+        gpu_load_buffer *b = GPU_SYM(dev_load_begin)(d);
         GPU_SYM(dev_good)(d, GPU_SYM(rt_copy_d2h)(b->host, (const char *)src + at, n, d->stream), "reading memory");
         GPU_SYM(dev_good)(d, GPU_SYM(rt_stream_sync)(d->stream), "reading memory");
         memcpy((char *)dst_host + at, b->host, n);

@@ -25,8 +25,11 @@ extern "C" {
 
 #include "kernels/cuda/gpu_rt.h"
 
-/* Weights lie row by row, each row padded with zeros to 128 bytes; `type` is the file's: F32, F16 or BF16. */
+/* Weights of F32 and F16 keep their bits, row by row, and take float activations; the others become bf16 panels
+ * (gemm.h) and take bf16 activations. Rows, of weights and of float activations, are padded with zeros to 128 bytes. */
 enum { GPU_ROW_ALIGN = 128 };
+
+static inline bool gpu_weight_in_panels(int32_t type) { return type != KT_F32 && type != KT_F16; }
 
 static inline size_t gpu_row_bytes(kern_type type, int32_t cols)
 {
@@ -54,7 +57,7 @@ GPU_EXTERN void GPU_SYM(op_rope)(const kern_rope_args *a, gpu_stream s);
 GPU_EXTERN void GPU_SYM(op_kv_store)(const kern_kv_store_args *a, gpu_stream s);
 GPU_EXTERN void GPU_SYM(op_kv_move)(const kern_kv_move_args *a, bool pack, gpu_stream s);
 GPU_EXTERN void GPU_SYM(op_sample)(const gpu_sample_args *a, gpu_stream s);
-GPU_EXTERN void GPU_SYM(op_matmul)(const kern_matmul_args *a, gpu_stream s);
+GPU_EXTERN void GPU_SYM(op_matmul)(const kern_matmul_args *a, int32_t sm, gpu_stream s); // sm: 80, 90
 GPU_EXTERN size_t GPU_SYM(op_attn_scratch_bytes)(int32_t tok_max, int32_t q_heads, int32_t head_dim, int32_t ctx_max);
 GPU_EXTERN void GPU_SYM(op_attention)(const kern_attn_args *a, gpu_stream s);
 

@@ -1,33 +1,60 @@
 /* The GPU's operation table: sizes, packing, and each operation's launcher with a look at the launch's fate. */
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/gpu_int.h"
 
 /* ---- weights ---- */
 
-static bool has_products(kern_type type) { return type == KT_F32 || type == KT_F16 || type == KT_BF16; }
+static kern_act_kind weight_act(kern_type type) { return gpu_weight_in_panels(type) ? KA_BF16 : KA_F32; }
 
 static size_t weight_bytes(kern_dev *dev, kern_type type, int32_t rows, int32_t cols)
 {
     (void)dev;
-    return has_products(type) ? (size_t)rows * gpu_row_bytes(type, cols) : 0;
+    return gpu_weight_in_panels(type) ? gemm_weight_bytes(rows, cols) : (size_t)rows * gpu_row_bytes(type, cols);
+}
+
+/* Whole panels, several to a buffer. */
+static void pack_panels(gpu_dev *d, kern_weight *w, int32_t row0, int32_t row_count, const char *raw)
+{
+    size_t panel = gemm_weight_bytes(GEMM_ROWS, w->cols), file_row = kern_row_bytes(w->type, w->cols);
+    td_assert(row0 % GEMM_ROWS == 0 && panel <= GPU_LOAD_BYTES);
+    int32_t step = (int32_t)(GPU_LOAD_BYTES / panel) * GEMM_ROWS;
+    for (int32_t r = 0, n; r < row_count; r += n) {
+        n = TD_MIN(step, row_count - r);
+        gpu_load_buffer *b = GPU_SYM(dev_load_begin)(d);
+        GPU_SYM(gemm_pack_rows)(w->type, n, w->cols, raw + (size_t)r * file_row, b->host);
+        GPU_SYM(dev_load_send)(d, b, (char *)w->data + (size_t)((row0 + r) / GEMM_ROWS) * panel,
+                               gemm_weight_bytes(n, w->cols));
+    }
 }
 
 static void weight_pack(kern_dev *dev, kern_weight *w, int32_t row0, int32_t row_count, const void *raw)
 {
+    td_assert(row0 >= 0 && row_count <= w->rows - row0);
+    if (gpu_weight_in_panels(w->type)) {
+        pack_panels(gpu_self(dev), w, row0, row_count, raw);
+        return;
+    }
     size_t stride = gpu_row_bytes(w->type, w->cols);
-    td_assert(has_products(w->type) && row0 >= 0 && row_count <= w->rows - row0);
     GPU_SYM(dev_load_rows)(gpu_self(dev), (char *)w->data + (size_t)row0 * stride, stride, raw,
                            kern_row_bytes(w->type, w->cols), (size_t)row_count);
 }
 
+/* 64 columns at a time, which are one run in either layout. */
 static void weight_row(kern_dev *dev, const kern_weight *w, int32_t row, float *out_host)
 {
     gpu_dev *d = gpu_self(dev);
-    size_t stride = gpu_row_bytes(w->type, w->cols), es = kern_row_bytes(w->type, 1);
-    uint8_t part[4096];
+    bool panels = gpu_weight_in_panels(w->type);
+    size_t size = panels ? GEMM_LINE_BYTES : kern_row_bytes(w->type, GEMM_COLS);
+    uint8_t part[GEMM_COLS * sizeof(float)];
     for (int32_t c = 0, n; c < w->cols; c += n) {
-        n = TD_MIN(w->cols - c, (int32_t)(sizeof part / es));
-        d->ops.get(dev, part, (char *)w->data + (size_t)row * stride + (size_t)c * es, (size_t)n * es);
-        kern_dequant_row(w->type, part, n, out_host + c);
+        n = TD_MIN(w->cols - c, (int32_t)GEMM_COLS);
+        size_t at = panels ? gemm_weight_at(w->cols, row - row % GEMM_ROWS, c) + (size_t)(row % GEMM_ROWS) * size
+                           : (size_t)row * gpu_row_bytes(w->type, w->cols) + (size_t)(c / GEMM_COLS) * size;
+        d->ops.get(dev, part, (char *)w->data + at, panels ? size : kern_row_bytes(w->type, n));
+        if (panels)
+            GPU_SYM(gemm_unpack_part)(row, n, part, out_host + c);
+        else
+            kern_dequant_row(w->type, part, n, out_host + c);
     }
 }
 
@@ -55,11 +82,17 @@ static size_t kv_layer_bytes(kern_kv_type type, int32_t heads, int32_t head_dim,
 OP(embed, kern_embed_args)
 OP(norm, kern_norm_args)
 OP(quant, kern_quant_args)
-OP(matmul, kern_matmul_args)
 OP(rope, kern_rope_args)
 OP(kv_store, kern_kv_store_args)
 OP(attention, kern_attn_args)
 #undef OP
+
+static void run_matmul(kern_dev *dev, const kern_matmul_args *a)
+{
+    gpu_dev *d = gpu_self(dev);
+    GPU_SYM(op_matmul)(a, d->props.sm, d->stream);
+    GPU_SYM(dev_good)(d, GPU_SYM(rt_last_error)(), "matmul");
+}
 
 static void run_kv_pack(kern_dev *dev, const kern_kv_move_args *a)
 {
@@ -171,7 +204,8 @@ static void run_sample(kern_dev *dev, const kern_sample_args *a)
 
 void GPU_SYM(dev_compute_ops)(kern_ops *ops)
 {
-    ops->pack_rows = 1;
+    ops->pack_rows = GEMM_ROWS;
+    ops->weight_act = weight_act;
     ops->weight_bytes = weight_bytes;
     ops->weight_pack = weight_pack;
     ops->weight_row = weight_row;

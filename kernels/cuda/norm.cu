@@ -62,21 +62,20 @@ template <bool VEC> static __global__ void norm_kernel(norm_call a)
             sum = sum_squares(load4<VEC>(x, c, a.cols), sum);
         r = inv_rms(block_sum(sum, part), a.cols, a.eps);
     }
-    uint8_t *row = a.out.data + (size_t)t * a.out.stride;
     for (int32_t c = first; c < a.cols; c += step) {
         float4 v = load4<VEC>(x, c, a.cols);
-        act_store4(&a.out, row, c, a.weight ? scaled(v, r, load4<VEC>(a.weight, c, a.cols)) : v);
+        act_store4(&a.out, t, c, a.weight ? scaled(v, r, load4<VEC>(a.weight, c, a.cols)) : v);
     }
-    act_pad(&a.out, row, a.cols);
+    act_pad(&a.out, t, a.cols);
 }
 
 static __global__ void quant_kernel(const float *x, int32_t x_stride, int32_t cols, act_rows out)
 {
     const float *from = x + (size_t)blockIdx.x * (size_t)x_stride;
-    uint8_t *row = out.data + (size_t)blockIdx.x * out.stride;
+    int32_t t = (int32_t)blockIdx.x;
     for (int32_t c = 4 * (int32_t)threadIdx.x; c < cols; c += 4 * (int32_t)blockDim.x)
-        act_store4(&out, row, c, load4<false>(from, c, cols));
-    act_pad(&out, row, cols);
+        act_store4(&out, t, c, load4<false>(from, c, cols));
+    act_pad(&out, t, cols);
 }
 
 static bool aligned16(const void *p) { return ((uintptr_t)p & 15) == 0; }
@@ -84,15 +83,15 @@ static bool aligned16(const void *p) { return ((uintptr_t)p & 15) == 0; }
 static act_rows act_of(const kern_act *a)
 {
     td_assert(a->kind == KA_F32 || a->kind == KA_BF16);
-    td_assert(a->stride % 64 == 0 && aligned16(a->data));
-    act_rows r = {(uint8_t *)a->data, a->stride, a->kind == KA_BF16};
+    td_assert(a->stride % GPU_ROW_ALIGN == 0 && aligned16(a->data));
+    act_rows r = {(uint8_t *)a->data, a->stride, a->tok_count, a->kind == KA_BF16};
     return r;
 }
 
 void GPU_SYM(op_norm)(const kern_norm_args *a, gpu_stream s)
 {
     td_assert(!a->gather || !a->y);
-    norm_call c = {a->x, a->y, a->y_weight, a->weight, a->gather, a->cols, a->eps, a->y_scale, {NULL, 0, 0}};
+    norm_call c = {a->x, a->y, a->y_weight, a->weight, a->gather, a->cols, a->eps, a->y_scale, {NULL, 0, 0, 0}};
     if (a->out) {
         td_assert(a->out->cols == a->cols);
         c.out = act_of(a->out);

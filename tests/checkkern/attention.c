@@ -116,6 +116,8 @@ static const float *attend_dev(const attn_world *w, const kern_kv_layer *kv, con
     a.kv = kv;
     a.q = ck_put(q, bytes);
     a.out = ck_room(bytes);
+    int32_t ctx_max = w->page_max * w->shape.block_tok;
+    a.scratch = ck_room(ck.dev->ops->attn_scratch_bytes(ck.dev, b.tok_count, a.q_heads, kv->head_dim, ctx_max));
     ck.dev->ops->attention(ck.dev, &a);
     return ck_get(a.out, bytes);
 }

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/device.h"
 #include "kernels/emu/emu.h"
 
@@ -138,6 +139,19 @@ void *ck_get(const void *dev, size_t bytes)
     if (fault)
         ck_fail("the device failed: %s", fault);
     return host;
+}
+
+void *ck_get_act(const kern_act *a)
+{
+    size_t bytes = a->stride * (size_t)a->tok_count;
+    const uint8_t *from = ck_get(a->data, bytes);
+    if (a->kind != KA_BF16)
+        return (void *)(uintptr_t)from;
+    uint8_t *rows = ck_alloc(bytes, 64);
+    for (int32_t t = 0; t < a->tok_count; t++)
+        for (int32_t c = 0; c < (int32_t)(a->stride / 2); c += 8)
+            memcpy(rows + (size_t)t * a->stride + (size_t)c * 2, from + gemm_act_at(a->tok_count, t, c), 16);
+    return rows;
 }
 
 void ck_release(void)

@@ -59,6 +59,8 @@ bool ck_same_bytes(const char *what, const void *want, const void *got, size_t c
 void *ck_put(const void *src, size_t bytes);
 void *ck_room(size_t bytes);
 void *ck_get(const void *dev, size_t bytes);
+/* A device's activation as rows [tok][stride] in the order of columns, whatever its layout. */
+void *ck_get_act(const kern_act *a);
 
 /* Values that break kernels: what fill `kind` (0 … CK_FILLS - 1) puts into n floats. 0 is plain random. */
 enum { CK_FILL_RANDOM, CK_FILL_ZERO, CK_FILL_MAX, CK_FILL_TINY, CK_FILL_HUGE, CK_FILL_MIXED, CK_FILL_NAN, CK_FILLS };

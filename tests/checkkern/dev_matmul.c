@@ -24,16 +24,19 @@ typedef struct product {
 
 static bool gated(kern_epilogue e) { return e == KE_SILU_MUL || e == KE_GELU_MUL; }
 
-static void make_act(product *p, kern_act_kind kind)
+/* Weights of these types are rounded to bf16 on the device, and so are their activations. */
+static bool is_bf16(kern_type type) { return ck.dev->ops->weight_act(type) == KA_BF16; }
+
+/* Tokens [t0, t0 + toks) of p->x on the device. */
+static kern_act act_of(const product *p, int32_t t0, int32_t toks)
 {
-    size_t n = (size_t)p->toks * (size_t)p->cols;
-    p->act = (kern_act){.kind = kind, .tok_count = p->toks, .cols = p->cols,
-                        .stride = ck.dev->ops->act_stride(kind, p->cols)};
-    p->act.data = ck_room(p->act.stride * (size_t)p->toks);
-    kern_quant_args q = {.x = ck_put(p->x, n * 4), .x_stride = p->cols, .out = &p->act};
+    kern_act a = {.kind = ck.dev->ops->weight_act(p->host[0].w.type), .tok_count = toks, .cols = p->cols};
+    a.stride = ck.dev->ops->act_stride(a.kind, p->cols);
+    a.data = ck_room(a.stride * (size_t)toks);
+    size_t from = (size_t)t0 * (size_t)p->cols, n = (size_t)toks * (size_t)p->cols;
+    kern_quant_args q = {.x = ck_put(p->x + from, n * 4), .x_stride = p->cols, .out = &a};
     ck.dev->ops->quant(ck.dev, &q);
-    for (size_t i = 0; i < n && kind == KA_BF16; i++)
-        p->x[i] = kern_bf16_to_f32(kern_f32_to_bf16(p->x[i]));
+    return a;
 }
 
 static void make_part(product *p, int i, kern_type type, int weight_kind)
@@ -61,9 +64,11 @@ static void make_part(product *p, int i, kern_type type, int weight_kind)
 static void make(product *p, kern_type type)
 {
     static const int fills[] = {CK_FILL_RANDOM, CK_FILL_RANDOM, CK_FILL_ZERO, CK_FILL_MAX, CK_FILL_TINY};
-    int32_t cols = ck_one_in(2) ? 32 * ck_rand_int(1, 12) : ck_rand_int(1, 200);
+    int32_t unit = kern_types[type].block, cols = ck_one_in(2) ? 32 * ck_rand_int(1, 12) : ck_rand_int(1, 200);
     if (ck_one_in(4))
         cols = 16 * ck_rand_int(1, 20);
+    if (unit > 1)
+        cols = unit * ck_rand_int(1, 512 / unit);
     *p = (product){.cols = cols, .toks = ck_one_in(3) ? ck_rand_int(1, 70) : ck_rand_int(1, 9)};
     p->epilogue = (kern_epilogue)ck_rand_int(KE_STORE, KE_GELU_MUL);
     p->parts = gated(p->epilogue) ? 2 : ck_rand_int(1, KERN_PARTS_MAX);
@@ -72,7 +77,10 @@ static void make(product *p, kern_type type)
     size_t n = (size_t)p->toks * (size_t)cols;
     p->x = ck_alloc(n * 4, 4);
     ck_fill(p->x, n, fills[ck_rand_int(0, (int)TD_COUNT(fills) - 1)]);
-    make_act(p, type == KT_BF16 ? KA_BF16 : KA_F32);
+    p->host[0].w.type = type;
+    for (size_t i = 0; i < n && is_bf16(type); i++)
+        p->x[i] = kern_bf16_to_f32(kern_f32_to_bf16(p->x[i]));
+    p->act = act_of(p, 0, p->toks);
     p->args = (kern_matmul_args){.part_count = p->parts, .epilogue = p->epilogue};
     p->args.out_stride = 150 + ck_rand_int(0, 7);
     for (int i = 0; i < p->parts; i++)
@@ -92,6 +100,8 @@ static sum sum_of(const product *p, int part, int32_t t, int32_t n)
     int32_t chunks = p->w[part].chunks;
     size_t row_bytes = kern_row_bytes(p->w[part].type, p->cols);
     kern_dequant_row(p->w[part].type, p->host[part].raw + (size_t)n * row_bytes, p->cols, w);
+    for (int32_t k = 0; k < p->cols && is_bf16(p->w[part].type); k++)
+        w[k] = kern_bf16_to_f32(kern_f32_to_bf16(w[k]));
     for (int32_t k = 0; k < p->cols; k++) {
         float x = p->x[t * p->cols + k];
         if (chunks == 2 && k == p->cols / 2) {
@@ -114,7 +124,7 @@ static sum sum_of(const product *p, int part, int32_t t, int32_t n)
 static float expected(const product *p, int part, int32_t t, int32_t n, float *slack)
 {
     sum s = sum_of(p, part, t, n);
-    bool plain = p->w[part].type != KT_BF16;
+    bool plain = !is_bf16(p->w[part].type);
     float v = plain ? s.chain : (float)s.value, before = p->out0[part][t * p->args.out_stride + n];
     *slack = plain ? 0.0f : (float)(s.size * 3e-6) + 1e-30f;
     if (p->epilogue == KE_STORE)
@@ -151,10 +161,8 @@ static void check(const product *p, int part)
 static void check_alone(const product *p, int32_t t)
 {
     kern_matmul_args a = p->args;
-    kern_act act = p->act;
+    kern_act act = act_of(p, t, 1);
     size_t stride = (size_t)a.out_stride, off = (size_t)t * stride;
-    act.tok_count = 1;
-    act.data = (char *)act.data + (size_t)t * act.stride;
     for (int i = 0; i < p->parts; i++) {
         a.act[i] = &act;
         a.out[i] = ck_put(p->out0[i] + off, stride * 4);
@@ -189,7 +197,7 @@ static const float *part_of(const product *p, int32_t k0, int32_t cols, int32_t 
     kern_weight w = {.type = type, .rows = p->rows[0], .cols = cols, .chunks = chunks};
     w.data = ck_room(ops->weight_bytes(ck.dev, type, w.rows, cols));
     ops->weight_pack(ck.dev, &w, 0, w.rows, raw);
-    kern_act act = {.kind = kern_types[type].act, .tok_count = p->toks, .cols = cols};
+    kern_act act = {.kind = ops->weight_act(type), .tok_count = p->toks, .cols = cols};
     act.stride = ops->act_stride(act.kind, cols);
     act.data = ck_room(act.stride * (size_t)p->toks);
     float *x = ck_put(p->x, (size_t)p->toks * (size_t)p->cols * 4);
@@ -224,6 +232,10 @@ static void run_chunks(int type)
 const ck_test ck_dev_matmul_tests[] = {{"dev_matmul.F32", NULL, NULL, KT_F32, run_dev},
                                        {"dev_matmul.F16", NULL, NULL, KT_F16, run_dev},
                                        {"dev_matmul.BF16", NULL, NULL, KT_BF16, run_dev},
+                                       {"dev_matmul.Q8_0", NULL, NULL, KT_Q8_0, run_dev},
+                                       {"dev_matmul.Q4_1", NULL, NULL, KT_Q4_1, run_dev},
+                                       {"dev_matmul.Q4_K", NULL, NULL, KT_Q4_K, run_dev},
+                                       {"dev_matmul.Q6_K", NULL, NULL, KT_Q6_K, run_dev},
                                        {"dev_matmul_chunks.F32", NULL, NULL, KT_F32, run_chunks},
                                        {"dev_matmul_chunks.BF16", NULL, NULL, KT_BF16, run_chunks},
                                        {NULL, NULL, NULL, 0, NULL}};

@@ -51,7 +51,7 @@ static kern_weight pack_dev(const ck_weight *c)
     const kern_ops *ops = ck.dev->ops;
     kern_weight w = c->w;
     size_t row_bytes = kern_row_bytes(w.type, w.cols), cols = (size_t)w.cols;
-    int32_t split = w.rows / 2;
+    int32_t split = w.rows / 2 / ops->pack_rows * ops->pack_rows;
     w.data = ck_room(w.bytes = ops->weight_bytes(ck.dev, w.type, w.rows, w.cols));
     ops->weight_pack(ck.dev, &w, 0, split, c->raw);
     ops->weight_pack(ck.dev, &w, split, w.rows - split, c->raw + (size_t)split * row_bytes);

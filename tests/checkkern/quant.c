@@ -76,7 +76,7 @@ static void run_dev(int kind)
         a.x = ck_put(x, (size_t)(stride * toks) * 4);
         a.out = &got;
         ck.dev->ops->quant(ck.dev, &a);
-        const char *rows = ck_get(got.data, got.stride * (size_t)toks);
+        const char *rows = ck_get_act(&got);
         size_t bytes = (size_t)cols * (kind == KA_F32 ? 4 : 2);
         for (int32_t t = 0; t < toks; t++) {
             const char *row = rows + (size_t)t * got.stride;
