@@ -1,5 +1,5 @@
-/* act.cuh - writing a row of an activation: rows of floats, or the tile columns of bf16 that gemm.h describes, padded with
- * zeros to the row's stride. */
+/* act.cuh - writing a row of an activation: rows of floats, or the tile columns of bf16 that gemm.h describes, padded
+ * with zeros to the row's stride. */
 #ifndef TD_KERNELS_CUDA_ACT_CUH
 #define TD_KERNELS_CUDA_ACT_CUH
 
@@ -15,8 +15,8 @@ typedef struct act_rows {
     int32_t bf16;      // else float
 } act_rows;
 
-/* Columns c … c + 3 of token t, c a multiple of 4. Rows end at a multiple of 128 bytes, so the last four may be written
- * whole: what lies beyond the columns is 0 in v. */
+/* Columns c … c + 3 of token t, c a multiple of 4. Rows end at a multiple of 128 bytes, so the last four may be
+ * written whole: what lies beyond the columns is 0 in v. */
 static __device__ __forceinline__ void act_store4(const act_rows *a, int32_t t, int32_t c, float4 v)
 {
     if (!a->bf16) {

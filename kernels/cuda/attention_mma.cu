@@ -1,5 +1,5 @@
-/* Paged attention with mma.sync, prefill and decode in one kernel. A block takes a work item (attn_list.cuh) for one key
- * head: up to 64 rows, each a (token, query head), against its chunks of keys.
+/* Paged attention with mma.sync, prefill and decode in one kernel. A block takes a work item (attn_list.cuh) for one
+ * key head: up to 64 rows, each a (token, query head), against its chunks of keys.
  *
  * More than 16 rows: each of the four warps owns 16 rows and walks all keys. 16 rows and less (decode): the warps share
  * the rows; each makes the scores of 16 of the tile's 64 keys, they meet in shared memory, every warp computes the same
@@ -220,7 +220,8 @@ static __device__ __forceinline__ void write_answer(const attn_call &c, const at
 
 /* One chunk's (m, l, O) of up to 16 rows for attn_merge. */
 template <int D, int N>
-static __device__ __forceinline__ void write_part(const attn_call &c, const attn_list &l, const attn_item &it, int32_t head, int g0,
+static __device__ __forceinline__ void write_part(const attn_call &c, const attn_list &l, const attn_item &it,
+                                                  int32_t head, int g0,
                                                   int step, const row_state &st, const float o[N][8])
 {
     float *part = l.parts + ((size_t)it.part * (size_t)c.kv_heads + (size_t)head) * (ATTN_SPLIT_ROWS * (D + 2));
@@ -277,7 +278,8 @@ static __device__ void attend(const attn_call &c, const attn_list &l, const attn
     for (int32_t t = tile0; t < tile1; t++) {
         const uint8_t *k = smem + S::KV + (t - tile0) % S::STAGES * 2 * S::TILE, *v = k + S::TILE;
         if (S::STAGES > 1 && t + 1 < tile1)
-            load_tile<D>(c, it.row, head, (t + 1) * ATTN_TILE, smem + S::KV + (t + 1 - tile0) % S::STAGES * 2 * S::TILE);
+            load_tile<D>(c, it.row, head, (t + 1) * ATTN_TILE,
+                         smem + S::KV + (t + 1 - tile0) % S::STAGES * 2 * S::TILE);
         td_cp_async_commit();
         td_cp_async_wait<S::STAGES - 1>();
         __syncthreads();
@@ -307,7 +309,8 @@ static __device__ void attend(const attn_call &c, const attn_list &l, const attn
         write_part<D, N>(c, l, it, head, g0, step, st, o);
 }
 
-template <int D> static __global__ void __launch_bounds__(THREADS, 1) attention_kernel(const attn_call c, const attn_list l)
+template <int D>
+static __global__ void __launch_bounds__(THREADS, 1) attention_kernel(const attn_call c, const attn_list l)
 {
     TD_SMEM(uint8_t, smem);
     const int32_t items = l.counts->items, head = (int32_t)blockIdx.y;
@@ -377,8 +380,8 @@ size_t GPU_SYM(attention_mma_bytes)(int32_t tok_max, int32_t q_heads, int32_t he
 {
     attn_list l; // at most as many requests as tokens, and each query head its own group
     uint8_t none;
-    return place_list(tok_max, whole_items(tok_max, tok_max, TD_MIN(q_heads, (int32_t)ATTN_ROWS)) + ATTN_PARTS, head_dim,
-                      &none, &l);
+    int32_t items = whole_items(tok_max, tok_max, TD_MIN(q_heads, (int32_t)ATTN_ROWS)) + ATTN_PARTS;
+    return place_list(tok_max, items, head_dim, &none, &l);
 }
 
 bool GPU_SYM(attention_mma)(const attn_call *a, int32_t tok_count, void *scratch, gpu_stream stream)

@@ -44,7 +44,8 @@ static __device__ int32_t scan(int32_t v, int32_t *smem, int32_t *total)
     return smem[tid] - v;
 }
 
-static __device__ void write_items(const attn_call &c, const attn_list &l, int32_t row, const plan_size &s, int32_t tile_toks, int32_t item,
+static __device__ void write_items(const attn_call &c, const attn_list &l, int32_t row, const plan_size &s,
+                                   int32_t tile_toks, int32_t item,
                                    int32_t merge, int32_t part)
 {
     int32_t t0 = c.row_tok0[row], t1 = c.row_tok0[row + 1];

@@ -52,11 +52,11 @@ static __device__ __forceinline__ float attn_score(const attn_call &a, float dot
     return a.softcap > 0.0f ? a.softcap * kern_tanh(s / a.softcap) : s;
 }
 
-/* exp(x - m) where m may be -infinity: then nothing has been seen, and the result is 0. The hardware's exponential, in
- * every attention kernel alike. */
+/* exp(x - m) where m may be -infinity: then nothing has been seen, and the result is 0. Our own exponential, in
+ * every attention kernel alike, so that the emulator's bits are the card's. */
 static __device__ __forceinline__ float attn_exp(float x, float m)
 {
-    return m == -__builtin_inff() ? 0.0f : td_exp2((x - m) * KERN_LOG2E);
+    return m == -__builtin_inff() ? 0.0f : kern_exp2((x - m) * KERN_LOG2E);
 }
 
 typedef struct attn_work {

@@ -5,7 +5,7 @@
  * of 64 keys, ascending; at the chunk's end its (m, l, O) merges into the running one. Scores are in units of log2 and
  * kern_exp2 is our own, so that the emulator's bits are the card's. A tile's products and sums:
  *   S   = one mma chain over D, ascending            p = exp2(S - m), rounded to bf16 for the product with V
- *   sum = a lane's 16 keys ascending (keys 2q, 2q+1 of each 8, q = lane % 4), then lanes by xor 1, xor 2; of p unrounded
+ *   sum = of p unrounded: a lane's 16 keys ascending (2q, 2q+1 of each 8, q = lane % 4), then lanes by xor 1, xor 2
  *   O   = one mma chain over the tile's 64 keys onto O * alpha */
 #ifndef TD_KERNELS_CUDA_ATTN_LIST_CUH
 #define TD_KERNELS_CUDA_ATTN_LIST_CUH

@@ -1,4 +1,4 @@
-/* Embedding lookup and rope table: every element on its own, with float rows and bf16 ones the same bits as on a CPU. */
+/* Embedding lookup and rope table: every element on its own, of float and bf16 rows the same bits as on a CPU. */
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/gemm.h"

@@ -1,12 +1,13 @@
 /* gemm.h - how weights and bf16 activations lie in a GPU's memory, and a product of them as its kernels see it.
  *
- * A packed weight is a row of panels of 64 rows; a panel is a row of tiles of 64 rows by 64 columns of bf16, 8 KiB each:
+ * A packed weight is a row of panels of 64 rows; a panel is a row of tiles, 64 rows by 64 columns of bf16, 8 KiB each:
  *
  *   tile [64 rows][8 groups of 8 columns], group g of row r at place g ^ (r & 7)
  *
  * so a tile is one run of memory, and lies in shared memory as the 128-byte swizzle that ldmatrix reads without bank
  * conflicts and wgmma's descriptors name. Rows and columns that pad the last tiles are 0: a product with them adds
- * nothing. Weights of all file types but F32 and F16, which keep their bits in plain rows, are held as bf16 (nearest even).
+ * nothing. Weights of all file types but F32 and F16, which keep their bits in plain rows, are held as bf16 (nearest
+ * even).
  *
  * A bf16 activation lies the same way, tile column by tile column: [tiles][tok_count][8 groups], group g of token t at
  * place g ^ (t & 7), so 64 columns of consecutive tokens are one run too. Columns beyond the last are 0. */

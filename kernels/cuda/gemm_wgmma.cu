@@ -1,9 +1,9 @@
-/* The product on Hopper, for every batch size: wgmma with the weights on its 64-row side and 8 to 128 tokens on the other,
- * fed by bulk copies of whole tiles, which lie in memory as the tensor cores want them (gemm.h).
+/* The product on Hopper, for every batch size: wgmma with the weights on its 64-row side and 8 to 128 tokens on the
+ * other, fed by bulk copies of whole tiles, which lie in memory as the tensor cores want them (gemm.h).
  *
- * One warp asks for tiles; one or two warpgroups of four warps multiply, each 64 rows of weights: two panels of a wide
- * matrix, gate and up of a GLU, or one panel where that gives more blocks. Tiles wait in a ring of stages; `full` says
- * that a stage's bytes are there, `empty` that every warp is done with it. K ascends in steps of 16 as in
+ * One warp asks for tiles; one or two warpgroups of four warps multiply, each 64 rows of weights: two panels of a
+ * wide matrix, gate and up of a GLU, or one panel where that gives more blocks. Tiles wait in a ring of stages;
+ * `full` says that a stage's bytes are there, `empty` that every warp is done with it. K ascends in steps of 16 as in
  * gemm_mma.cu and the tensor cores add alike in both, so both give the same bits. */
 #include "kernels/cuda/gemm.cuh"
 
@@ -49,8 +49,8 @@ static __device__ __forceinline__ void fetch(const gemm_call &c, const uint8_t *
 
 /* Steps [step0, step1) of K from zero into acc, which holds the sums when it returns. */
 template <int TOKS, int PANELS>
-static __device__ __forceinline__ void make_chunk(int32_t step0, int32_t step1, int group, uint8_t *smem, uint64_t *full,
-                                                  uint64_t *empty, float (&acc)[TOKS / 2])
+static __device__ __forceinline__ void make_chunk(int32_t step0, int32_t step1, int group, uint8_t *smem,
+                                                  uint64_t *full, uint64_t *empty, float (&acc)[TOKS / 2])
 {
     typedef wgmma_shape<TOKS, PANELS> S;
     const bool leader = threadIdx.x % 32 == 0; // of its warp: each warp waits for its own products
@@ -97,7 +97,8 @@ static __global__ void __launch_bounds__(PANELS * 128 + 32, 1) wgmma_kernel(cons
     typedef wgmma_shape<TOKS, PANELS> S;
     TD_SMEM(uint8_t, smem);
     uint64_t *full = (uint64_t *)(void *)(smem + S::BARS), *empty = full + S::STAGES;
-    const int warp = __shfl_sync(TD_WARP_ALL, (int)threadIdx.x / 32, 0), group = warp / 4; // the same in all lanes, visibly
+    // Through a shuffle, so that the compiler sees the same in all lanes.
+    const int warp = __shfl_sync(TD_WARP_ALL, (int)threadIdx.x / 32, 0), group = warp / 4;
     const int32_t tok0 = (int32_t)blockIdx.y * TOKS, panel = (int32_t)blockIdx.x * (GLU ? 1 : PANELS);
     if (threadIdx.x == 0) {
         for (int i = 0; i < S::STAGES; i++) {

@@ -1,6 +1,6 @@
-/* A matmul call as products: bf16 panels on tensor cores, parts that share an activation in one launch, gate and up of a
- * GLU together; plain float rows part by part. Where a GLU has one of each, `up` comes first and the gate's product
- * multiplies into it. */
+/* A matmul call as products: bf16 panels on tensor cores, parts that share an activation in one launch, gate and up
+ * of a GLU together; plain float rows part by part. Where a GLU has one of each, `up` comes first and the gate's
+ * product multiplies into it. */
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/gemm.h"
@@ -58,7 +58,8 @@ static void run_part(const kern_matmul_args *a, int32_t part, gpu_finish_kind ki
     }
     td_assert(x->kind == KA_F32);
     gpu_product p = {w->type, w->rows, w->cols, w->chunks, x->tok_count, (const uint8_t *)w->data,
-                     (const uint8_t *)x->data, gpu_row_bytes(w->type, w->cols), x->stride, finish_of(a, part, kind, out)};
+                     (const uint8_t *)x->data, gpu_row_bytes(w->type, w->cols), x->stride,
+                     finish_of(a, part, kind, out)};
     GPU_SYM(matmul_f32)(&p, s);
 }
 

@@ -33,13 +33,6 @@ TD_ASM void td_named_bar_arrive(uint32_t id, uint32_t threads)
 
 TD_ASM uint32_t td_smem_u32(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
 
-TD_ASM float td_exp2(float x) // at most 2 ulp; denormals flush
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 #define TD_MMA(name, type)                                                                              \
     TD_ASM void name(float *d, const uint32_t *a, const uint32_t *b)                                    \
     {                                                                                                   \

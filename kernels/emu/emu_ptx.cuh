@@ -17,28 +17,6 @@ static inline void emu_st_release(unsigned *at, unsigned v, const char *f, int l
 #define td_named_bar_sync(id, threads) emu_named_sync(id, threads, EMU_HERE)
 #define td_named_bar_arrive(id, threads) emu_named_arrive(id, threads, EMU_HERE)
 
-/* The card's ex2.approx has a table that is not published; this has its domain, its flushes and at most its error, not
- * its bits. */
-static inline float td_exp2(float x)
-{
-    if (x != x)
-        return x;
-    if (x >= 128.0f)
-        return __builtin_inff();
-    if (x < -126.0f)
-        return 0.0f;
-    float n = __builtin_rintf(x), r = x - n; // |r| <= 1/2; Taylor's series of 2^r
-    float p = 1.525273380e-5f;
-    p = __builtin_fmaf(p, r, 1.540353039e-4f);
-    p = __builtin_fmaf(p, r, 1.333355815e-3f);
-    p = __builtin_fmaf(p, r, 9.618129108e-3f);
-    p = __builtin_fmaf(p, r, 5.550410866e-2f);
-    p = __builtin_fmaf(p, r, 2.402265070e-1f);
-    p = __builtin_fmaf(p, r, 6.931471806e-1f);
-    p = __builtin_fmaf(p, r, 1.0f);
-    return __uint_as_float(__float_as_uint(p) + ((unsigned)(int)n << 23));
-}
-
 // d += a b, in place
 #define td_mma_bf16_16816(d, a, b) emu_mma_16816(d, a, b, true, EMU_HERE)
 #define td_mma_f16_16816(d, a, b) emu_mma_16816(d, a, b, false, EMU_HERE)

@@ -38,8 +38,11 @@ static void test_what_it_is(void **state)
     uint64_t total = 0, unused = 0;
     ops->memory(dev, &total, &unused);
     assert_true(total > 0 && unused <= total);
-    assert_true(ops->weight_bytes(dev, KT_BF16, 3, 5) == 3 * 128);
-    assert_true(ops->weight_bytes(dev, KT_Q4_K, 8, 256) == 0); // no product: the loader refuses it by name
+    assert_true(ops->weight_bytes(dev, KT_F32, 3, 5) == 3 * 128);
+    assert_true(ops->weight_bytes(dev, KT_BF16, 3, 5) == 64 * 128); // whole panels of 64 rows
+    assert_true(ops->weight_bytes(dev, KT_Q4_K, 65, 256) == 2 * 4 * 64 * 128);
+    assert_int_equal(ops->weight_act(KT_F16), KA_F32);
+    assert_int_equal(ops->weight_act(KT_Q4_K), KA_BF16);
     assert_true(ops->kv_layer_bytes(KV_Q8_0, 2, 64, 64) == 0);
     assert_null(ops->fault(dev));
 }

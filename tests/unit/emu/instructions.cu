@@ -29,7 +29,7 @@ static __global__ void plain_kernel(const uint16_t *x, unsigned *flag, float *ou
         td_named_bar_sync(1, 64);
     td_st_release(flag, td_ld_acquire(flag) + 1);
     for (int i = 0; i < 4; i++)
-        out[i] = td_exp2(d[i]);
+        out[i] = d[i];
 }
 
 static __global__ void bulk_kernel(const __grid_constant__ gpu_tensor_map map, void *global, float *out)
