@@ -3,6 +3,7 @@
 #include "tools/verbs.h"
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
 #include "tools/prompt.h"
@@ -17,7 +18,10 @@ typedef struct chat {
     prompt *prompt;
     bool ended;        // /exit
     bool failed;       // a turn
+    uint64_t interrupted_ns; // when a Ctrl-C last dropped a line; 0 once something was said
 } chat;
+
+#define TWICE_NS (2 * TD_NS_PER_S) // two Ctrl-C within that time end
 
 /* ------------------------------------------------------------------ the conversation */
 
@@ -148,13 +152,16 @@ static td_rc take(chat *c, const char *text, td_err *err)
     return rc ? rc : turn(c, err);
 }
 
-/* An interrupt at the prompt drops what was typed; a SIGTERM ends, as does Ctrl-C where nobody types. */
+/* An interrupt at the prompt drops what was typed, and not the conversation; one more at once ends it. A SIGTERM ends,
+ * as does Ctrl-C where nobody types. */
 static bool goes_on(chat *c)
 {
-    if (interrupt_terminated() || !prompt_is_terminal(c->prompt))
+    uint64_t now = td_now_ns(), before = c->interrupted_ns;
+    if (interrupt_terminated() || !prompt_is_terminal(c->prompt) || (before && now - before < TWICE_NS))
         return false;
+    c->interrupted_ns = now;
     interrupt_reset();
-    fputs("/exit or Ctrl-D ends\n", stderr);
+    fputs("Ctrl-C once more, /exit or Ctrl-D ends\n", stderr);
     return true;
 }
 
@@ -182,6 +189,8 @@ static td_rc converse(chat *c, td_err *err)
         prompt_result got = prompt_next(c->prompt, &text, err);
         if (got == PROMPT_END || (got == PROMPT_INTERRUPTED && !goes_on(c)))
             break;
+        if (got == PROMPT_TEXT)
+            c->interrupted_ns = 0;
         if (got == PROMPT_ERROR)
             rc = err->rc ? err->rc : td_fail(err, TD_E_IO, "cannot read from stdin");
         if (got != PROMPT_TEXT || !text.len)

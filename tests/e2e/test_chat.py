@@ -345,6 +345,11 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(script, terminal):
     t.type(b"half a li\x03")
     t.expect("/exit or Ctrl-D ends\r\n" + PROMPT)
     ask(t, script, b"ne\r", "ne")
+    t.type(b"half\x03")
+    t.expect("Ctrl-D ends\r\n" + PROMPT)
+    time.sleep(2.1)
+    t.type(b"half\x03")  # not at once: another line dropped, and nothing more
+    t.expect("Ctrl-D ends\r\n" + PROMPT)
     script.left.clear()
     script.say = endless(script.left)
     t.type(b"sing\r")
@@ -438,6 +443,16 @@ def test_a_servers_words_do_not_drive_the_terminal(script, terminal):
 
 
 @needs_editor
+def test_ctrl_c_twice_ends(script, terminal):
+    t = terminal("--url", script.url)
+    t.expect(PROMPT)
+    ask(t, script, b"one\r", "one")
+    t.type(b"\x03")
+    t.expect("Ctrl-C once more.*" + PROMPT)
+    t.type(b"\x03")
+    assert t.wait() == 0
+
+
 @pytest.mark.skipif(not REAL, reason="needs the demo model")
 def test_a_model_on_a_terminal(terminal):
     t = terminal(MODEL, "--kv-cache-memory", "64MiB", "--temperature", "0", "--ignore-eos")
