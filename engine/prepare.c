@@ -15,7 +15,8 @@ static td_rc need_tokenizer(const td_engine *e, td_err *err)
 {
     if (e->tok)
         return TD_OK;
-    return td_fail(err, TD_E_INPUT, "this model has no tokenizer: it takes token ids and gives them back, without text");
+    return td_fail(err, TD_E_INPUT,
+                   "this model has no tokenizer: it takes token ids and gives them back, without text");
 }
 
 static td_rc tokenize(const td_engine *e, const char *text, size_t len, unsigned flags, td_tokens *out, td_err *err)
