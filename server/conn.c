@@ -1,6 +1,7 @@
 #include "server/conn.h"
 
 #include "base/arena.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -18,7 +19,9 @@
 
 enum {
     KEEP_BYTES = 16 << 10, // a buffer that grew beyond it is given back when it empties
-    REFUSED_MAX = 256,     // connections beyond the limit that are still being told so
+    RESERVE = 32,          // connections beyond the limit that probes may use
+    RESERVE_SECONDS = 2,   // for which they are lent
+    REFUSED_MAX = 256,     // connections beyond these that are still being told so
 };
 
 static void pump(conn *c);
@@ -272,6 +275,18 @@ static bool open_pair(conn *c)
     return c->library_open;
 }
 
+/* Is this head one of those that a serving platform asks with, and that cost nothing? */
+static bool is_probe(const char *head, size_t len)
+{
+    static const char *const probes[] = {"GET /health", "GET /live", "GET /ready", "GET /ping", "GET /metrics"};
+    for (size_t i = 0; i < TD_COUNT(probes); i++) {
+        size_t n = strlen(probes[i]);
+        if (len > n && !memcmp(head, probes[i], n) && (head[n] == ' ' || head[n] == '?'))
+            return true;
+    }
+    return false;
+}
+
 /* True when a head was complete and clean. */
 static bool take_head(conn *c)
 {
@@ -279,7 +294,7 @@ static bool take_head(conn *c)
         return false;
     if (c->idle) {
         c->idle = false;
-        set_deadline(c, c->server->opts.header_timeout_s);
+        set_deadline(c, c->reserve ? RESERVE_SECONDS : c->server->opts.header_timeout_s);
     }
     size_t head_len;
     switch (http_guard_head(&c->guard, c->in.data + c->in_done, c->in.len - c->in_done, &head_len)) {
@@ -287,7 +302,8 @@ static bool take_head(conn *c)
     case HTTP_BAD: refuse(c, c->guard.status, c->guard.reason); return false;
     case HTTP_OK: break;
     }
-    if (!open_pair(c)) {
+    const char *head = c->in.data + c->in_done + c->guard.skip;
+    if ((c->reserve && !is_probe(head, head_len - c->guard.skip)) || !open_pair(c)) {
         refuse(c, 503, "the server has too many connections, try again later");
         return false;
     }
@@ -456,10 +472,12 @@ void conn_accept(struct server *s, int fd, const char *peer)
         s->conns->prev = c;
     s->conns = c;
     s->conn_count++;
-    set_deadline(c, s->opts.header_timeout_s);
-    if (s->conn_count > s->opts.connections_max + REFUSED_MAX) {
+    int32_t beyond = s->conn_count - s->opts.connections_max;
+    c->reserve = beyond > 0;
+    set_deadline(c, c->reserve ? RESERVE_SECONDS : s->opts.header_timeout_s);
+    if (beyond > RESERVE + REFUSED_MAX) {
         conn_kill(c); // even the refusals are too many
-    } else if (s->conn_count > s->opts.connections_max) {
+    } else if (beyond > RESERVE) {
         refuse(c, 503, "the server has too many connections, try again later");
         if (c->state != CONN_DEAD)
             update_interest(c);
@@ -474,7 +492,7 @@ void conn_answered(conn *c)
     c->state = CONN_HEAD;
     c->idle = true;
     http_guard_reset(&c->guard);
-    set_deadline(c, TD_HTTP_IDLE_SECONDS);
+    set_deadline(c, c->reserve ? RESERVE_SECONDS : TD_HTTP_IDLE_SECONDS);
     pump(c);
     if (c->state == CONN_HEAD && (c->rdhup || transport_pending(&c->t)))
         net_read(c);

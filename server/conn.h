@@ -39,6 +39,7 @@ typedef struct conn {
     size_t out_done;
     bool rdhup, eof;              // the client announced, and we read, the end of what it sends
     bool answering;               // the library has said something to this request
+    bool reserve;                 // came when there were too many: for probes only
     bool idle;                    // kept alive, between requests
     bool library_open;            // the library holds its end of the pair
     bool answer_last;             // close once `out` is empty

@@ -11,21 +11,36 @@
 #include <signal.h>
 #include <string.h>
 
-static server *running; // what the signal handlers act on
+static server *_Atomic running; // what the signal handlers act on; NULL before it is open: run() makes up for it then
 
 /* First signal: drain. Second: stop now. */
 static void on_interrupt(int count)
 {
-    if (count == 1)
-        server_drain(running);
-    else
-        server_stop(running);
+    server *s = running;
+    if (!s && count > 1)
+        interrupt_die(); // it does not even get to open the port
+    else if (s && count == 1)
+        server_drain(s);
+    else if (s)
+        server_stop(s);
 }
 
 static void on_reload(int signal_number)
 {
+    server *s = running;
     (void)signal_number;
-    server_reload(running);
+    if (s) // until then the files have not been read
+        server_reload(s);
+}
+
+/* Before anything else: who starts a server may signal it at once. */
+static void watch_signals(void)
+{
+    interrupt_watch(on_interrupt);
+    struct sigaction hup = {.sa_handler = on_reload, .sa_flags = SA_RESTART};
+    sigaction(SIGHUP, &hup, NULL);
+    signal(SIGUSR1, SIG_IGN); // other servers open their logs again; here it must not end one
+    signal(SIGUSR2, SIG_IGN);
 }
 
 static void fill(const flags *f, server_opts *o)
@@ -67,16 +82,17 @@ static void warn_if_open(const flags *f, const server_opts *o)
 
 static td_rc run(const server_opts *o, td_err *err)
 {
-    td_rc rc = server_open(o, &running, err);
+    server *opened;
+    td_rc rc = server_open(o, &opened, err);
     if (rc)
         return rc;
-    interrupt_watch(on_interrupt);
-    struct sigaction hup = {.sa_handler = on_reload, .sa_flags = SA_RESTART};
-    sigaction(SIGHUP, &hup, NULL);
-    rc = open_model_rc(server_run(running, err), err);
+    running = opened;
+    if (interrupt_count())
+        on_interrupt(interrupt_count());
+    rc = open_model_rc(server_run(opened, err), err);
     interrupt_watch(NULL); // it ends already: one signal more changes nothing, and must not meet a closed server
     signal(SIGHUP, SIG_IGN);
-    server_close(running);
+    server_close(opened);
     return rc;
 }
 
@@ -86,6 +102,7 @@ td_rc verb_serve(const flags *f, int *exit_status, td_err *err)
     server_opts o = {.progress = progress_part};
     td_buf path = TD_BUF_INIT;
     progress bar;
+    watch_signals();
     progress_begin(&bar, "loading");
     o.progress_ctx = &bar;
     open_engine_opts(f, &o.engine);

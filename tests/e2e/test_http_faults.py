@@ -325,9 +325,23 @@ def test_connection_limit_is_answered(start):
     held = [s.raw() for _ in range(8)]
     time.sleep(0.2)
     with s.raw() as c:
-        a = c.answer()
+        a = c.request("GET", "/v1/models").answer()
         assert a.status == 503 and a.headers["retry-after"]
         assert c.closed()
+    for probe in ("/health", "/live", "/ready", "/ping", "/metrics?a"):  # some connections are kept for them
+        assert s.raw().get(probe).status == 200
+    with s.raw() as c:
+        assert c.request("GET", "/ready").answer().status == 200
+        assert c.request("GET", "/readyx").answer().status == 503
+        assert c.closed()
+    begin = time.monotonic()
+    more = [s.raw() for _ in range(31)]
+    with s.raw() as silent, s.raw() as refused:
+        assert refused.answer().status == 503  # without being asked
+        assert silent.closed()
+        assert 1 < time.monotonic() - begin < 5
+    for m in more:
+        assert m.closed()
     for h in held:
         assert h.request("GET", "/health").answer().status == 200
         h.close()

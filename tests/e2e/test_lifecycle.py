@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import BINARY, free_port
+from conftest import BINARY, ROOT, free_port
 from raw import Raw
 from terminal import Terminal
 
@@ -224,6 +224,28 @@ def test_drain(start):
     assert s.process.wait(5) == 0
     with pytest.raises(OSError):
         s.raw()
+
+
+@pytest.mark.skipif(not os.access(BINARY, os.X_OK), reason="needs the program")
+def test_signals_from_the_start(tmp_path):
+    """As soon as the program listens to signals, each does what it says, whether the port is open or not."""
+    model = os.path.join(ROOT, "tests", "golden", "tiny", "llama")
+    for signals in ([signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2], []):
+        with open(tmp_path / "log", "w") as log:
+            p = subprocess.Popen([BINARY, "serve", model, "--port", str(free_port())], stdout=log, stderr=log)
+        end = time.monotonic() + 20
+        caught = 0
+        while not caught & 1 << (signal.SIGTERM - 1) and time.monotonic() < end:
+            status = open(f"/proc/{p.pid}/status").read()
+            caught = int(status.split("SigCgt:")[1].split()[0], 16)
+        for s in signals:
+            time.sleep(0.01)
+            p.send_signal(s)
+        if signals:
+            time.sleep(0.2)
+            assert p.poll() is None, (tmp_path / "log").read_text()
+        p.send_signal(signal.SIGTERM)
+        assert p.wait(20) == 0, (tmp_path / "log").read_text()
 
 
 def test_unfinished_bodies_do_not_hold_up_a_drain(start):
