@@ -153,8 +153,11 @@ static void run_dev(int type)
             rows[i] = (attn_row){toks, TD_MAX(toks + ck_rand_int(0, 100), 1)};
         }
         if (round == 1) { // chunks that merge
-            rows[0] = (attn_row){1, ck_rand_int(1000, 2200)};
-            s.q_heads = s.kv_heads = count = 1;
+            rows[0] = (attn_row){1, ck_rand_int(1030, 2200)};
+            rows[1] = (attn_row){2, 40}; // so that row 0 is split only where it is alone
+            s.q_heads = s.kv_heads = 1;
+            s.head_dim = 64;
+            count = 2;
         }
         attn_world w;
         int32_t window = s.window;
@@ -175,7 +178,7 @@ static void run_dev(int type)
                 printf("    D %d, heads %d/%d, block %d, window %d, softcap %g\n", s.head_dim, s.q_heads, s.kv_heads,
                        s.block_tok, s.window, (double)s.softcap);
             for (int i = 0; i < 2; i++)
-                check_alone(&w, &kv, got, ck_rand_int(0, w.batch.tok_count - 1));
+                check_alone(&w, &kv, got, i * ck_rand_int(0, w.batch.tok_count - 1));
         }
         ck_release();
     }
