@@ -20,6 +20,7 @@ static void choices_over_the_rows(void **state)
             o[i] = request_of(ids + 31 * i, i % 2 ? 21 : 1, 1 + round % 3);
             o[i].sampling.n = N - i % 2;
             o[i].sampling.logprobs = round % 2, o[i].sampling.top_logprobs = 3;
+            o[i].sampling.prompt_logprobs = round % 5 == 4 ? 2 : -1; // rows of their own
             run(e, &o[i], &want[i]);
             eos = want[i].ids[0][0];
             if (round % 4 == 3) { // the first choice stops at once, the others go on
@@ -65,20 +66,19 @@ static void audit(td_engine *e)
 
 /* Requests of many choices that come and go at random while the cache has room for few of them: between steps every
  * block is held by those who name it and by nobody else, and who stays gets the answer that it gets alone. */
-static void soak(void **state)
+static void soak(const char *model)
 {
-    (void)state;
-    enum { KINDS = 12, LIVE = 10, TURNS = 1500 };
+    enum { KINDS = 12, LIVE = 10, TURNS = 800 };
     int32_t ids[200];
     prompt_of(ids, 200, 16);
     static answer want[KINDS], a;
     td_request_opts kind[KINDS];
-    td_engine *e = open_tiny((td_engine_opts){.max_num_seqs = 20, .max_num_batched_tokens = 48, .max_model_len = 160,
-                                              .kv_cache_memory = 24 * 16 * 2 * 2 * 16 * 4 * 4});
+    td_engine *e = open_tiny((td_engine_opts){.model = model, .max_num_seqs = 20, .max_num_batched_tokens = 48,
+                                              .max_model_len = 160, .kv_cache_memory = 24 * 16 * 2 * 2 * 16 * 4 * 4});
     uint32_t random = 17;
     for (int k = 0; k < KINDS; k++) {
         kind[k] = request_of(ids + k / 3, 1 + (int32_t)draw_below(&random, 90), 1 + (int32_t)draw_below(&random, 24));
-        kind[k].sampling.n = 1 + (int32_t)draw_below(&random, CHOICES_MAX);
+        kind[k].sampling.n = 1 + (int32_t)draw_below(&random, 12); // within max_num_seqs of either model
         kind[k].sampling.logprobs = k % 3 == 0;
         kind[k].sampling.frequency_penalty = k % 2 ? 0.5f : 0;
         kind[k].sampling.ignore_eos = k % 4 != 0;
@@ -114,8 +114,21 @@ static void soak(void **state)
     td_engine_close(e);
 }
 
+static void soak_full(void **state)
+{
+    (void)state;
+    soak(TD_TESTS_DIR "/golden/tiny/llama");
+}
+
+static void soak_windows(void **state)
+{
+    (void)state;
+    soak(TD_TESTS_DIR "/golden/tiny/gemma3");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(choices_over_the_rows), cmocka_unit_test(soak)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(choices_over_the_rows), cmocka_unit_test(soak_full),
+                                       cmocka_unit_test(soak_windows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

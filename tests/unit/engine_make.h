@@ -29,7 +29,7 @@ static inline td_engine *open_tiny(td_engine_opts o)
 {
     td_err err = TD_ERR_INIT;
     td_engine *e = NULL;
-    o.model = TD_TESTS_DIR "/golden/tiny/llama";
+    o.model = o.model ? o.model : TD_TESTS_DIR "/golden/tiny/llama";
     o.threads = o.threads ? o.threads : 2;
     o.seed_set = true;
     o.kv_cache_memory = o.kv_cache_memory ? o.kv_cache_memory : 8 << 20;
