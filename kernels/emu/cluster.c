@@ -49,6 +49,7 @@ void emu_cluster_sync(const char *file, int line)
 void emu_griddep_wait(const char *file, int line)
 {
     emu_enter("td_griddep_wait", file, line);
+    atomic_store_explicit(&emu_cur->block->group->op->waited, true, memory_order_relaxed);
     if (!emu_cur->block->group->op->primary_done)
         emu_fiber_block(EMU_AT_GRID, "td_griddep_wait", file, line);
 }

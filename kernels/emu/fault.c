@@ -102,3 +102,10 @@ void emu_fail_at(const void *pc, const char *kind, const char *fmt, ...)
     va_end(args);
     td_bug("unreachable", __FILE__, __LINE__);
 }
+
+void emu_fail_kernel(const emu_launch_op *op, const char *kind, const char *text)
+{
+    char message[400];
+    snprintf(message, sizeof message, "emu: %s: %s; kernel %s", kind, text, op->name);
+    td_bug(message, op->file, op->line);
+}

@@ -211,6 +211,7 @@ struct emu_launch_op {
     emu_group *parked;     // groups whose prologue ran
     emu_worker *parked_worker;
     bool primary_done;     // the kernel ahead has ended
+    _Atomic bool waited;   // some thread called griddepcontrol.wait
 };
 
 struct emu_worker {
@@ -249,6 +250,7 @@ void emu_block_report(emu_group *g);   // stderr: where each fiber stands
 __attribute__((noreturn, format(printf, 2, 3))) void emu_fail(const char *kind, const char *fmt, ...);
 __attribute__((noreturn, format(printf, 3, 4))) void emu_fail_at(const void *pc, const char *kind, const char *fmt,
                                                                  ...);
+__attribute__((noreturn)) void emu_fail_kernel(const emu_launch_op *op, const char *kind, const char *text);
 void emu_enter(const char *what, const char *file, int line); // every call from a kernel
 bool emu_place_text(const void *pc, char *out, size_t cap);   // "file:line"
 

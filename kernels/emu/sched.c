@@ -364,6 +364,9 @@ void emu_launch_run(emu_launch_op *op)
     td_free(op->group_order);
     op->group_order = NULL;
     emu_releases_drop(op);
+    if (op->pdl && !op->waited) // it may end before what came before it; whoever waits for it alone sees too little
+        emu_fail_kernel(op, "missing griddepcontrol.wait", "a kernel that may overlap the one ahead of it never waits");
+    op->waited = false;
     counters.launches++;
     uint64_t blocks = (uint64_t)op->grid[0] * op->grid[1] * op->grid[2];
     counters.blocks += blocks;

@@ -46,7 +46,27 @@ static bool run_griddep(bool bug, gpu_stream s)
     return all(out, 4 * THREADS, 23, s);
 }
 
-/* The same, recorded and launched twice. */
+/* Needs nothing of the kernel ahead, but the one behind may take this one's end for the end of both. */
+template <bool BUG> static __global__ void never_waits(int *out)
+{
+    if (!BUG)
+        td_griddep_wait();
+    out[threadIdx.x] = 1;
+}
+
+static bool run_never_waits(bool bug, gpu_stream s)
+{
+    int *x = (int *)planted_dev(NULL, 4 * THREADS * 4, s), *out = (int *)planted_dev(NULL, THREADS * 4, s);
+    td_launch_cfg cfg = {dim3(1), dim3(THREADS), dim3(1), 0, s, true};
+    TD_LAUNCH(primary, 4, THREADS, 0, s, x);
+    if (bug)
+        TD_LAUNCH_EX(never_waits<true>, cfg, out); // fault: never_waits
+    else
+        TD_LAUNCH_EX(never_waits<false>, cfg, out);
+    return all(out, THREADS, 1, s);
+}
+
+/* `dependent` again, recorded and launched twice. */
 static bool run_griddep_graph(bool bug, gpu_stream s)
 {
     int table[THREADS];
@@ -161,6 +181,7 @@ static bool run_remote_arrival(bool bug, gpu_stream s)
 const planted planted_grid[] = {
     ROW(griddep, "missing griddepcontrol.wait", "primary", true),
     {"griddep", "grid.cu", "missing griddepcontrol.wait", "primary", true, run_griddep_graph},
+    ROW(never_waits, "missing griddepcontrol.wait", "never_waits", false),
     ROW(no_cluster_sync, "race", "exchange", true), ROW(cluster_exit, "cluster", "exchange", true),
     ROW(setmaxnreg, "setmaxnreg", "registers", false), ROW(remote_arrival, "race", "remote_arrival", true),
     {NULL, NULL, NULL, NULL, false, NULL},
