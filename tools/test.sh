@@ -91,7 +91,7 @@ e2e() {
 # the end-to-end tests are about programs with one thread, or take the demo model, which is an hour's work there.
 e2e_tsan() {
     "$venv/bin/python" tests/e2e/tiny_model.py build/tiny-model
-    (cd tests/e2e && E2E_BINARY=$root/build/tsan/tandem E2E_MODEL=$root/build/tiny-model \
+    (cd tests/e2e && E2E_BINARY=$root/build/tsan/tandem E2E_MODEL=$root/build/tiny-model E2E_SLOW=6 \
         "$venv/bin/python" -m pytest -q -p no:cacheprovider --junitxml "$results/e2e-tsan.xml" \
         test_requests.py test_openai.py test_openapi.py test_access.py test_http_faults.py test_lifecycle.py \
         </dev/null >"$results/e2e-tsan.log" 2>&1) ||

@@ -3,7 +3,8 @@
 E2E_BINARY is the tandem binary of the build to test, E2E_MODELS a folder with the demo model, E2E_MODEL the path of
 another to take instead, such as what tiny_model.py writes. Tests run on the scripted engine of
 tests/unit/fake_engine.c; those that use the fixture `server`, and those marked `both`, run on the real one as well,
-unless they are marked `fake` because they need the script.
+unless they are marked `fake` because they need the script. E2E_SLOW is how many times as long as a plain build's
+something may take.
 """
 
 import os
@@ -23,6 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BINARY = os.environ.get("E2E_BINARY", os.path.join(ROOT, "build", "dev", "tandem"))
 MODEL = os.environ.get("E2E_MODEL") or os.path.join(
     os.environ.get("E2E_MODELS", ""), "SmolLM2-135M-Instruct.Q4_1.gguf")
+SLOW = float(os.environ.get("E2E_SLOW", 1))
 REAL = os.access(BINARY, os.X_OK) and os.path.exists(MODEL)
 
 

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from conftest import SLOW
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 USER = [{"role": "user", "content": "a"}]
@@ -49,7 +50,7 @@ def test_malformed(server, body):
     a = server.raw().post(COMPLETIONS, body)
     assert a.status == 400, a
     assert a.error["type"] == "invalid_request_error"
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < SLOW
 
 
 NUMBERS = {
@@ -125,7 +126,7 @@ def test_field(server, path, base, field, value):
     assert a.status == 400, a
     assert a.error["param"] == field, a
     assert field in a.error["message"]
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < SLOW
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_large_prompt_is_refused_quickly(server, text):
     begin = time.monotonic()
     a = server.raw().post(COMPLETIONS, body)
     assert a.status == 400, a
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 5 * SLOW
 
 
 def test_body_limit(server):
