@@ -1,0 +1,1 @@
+td_fuzz(json base)
