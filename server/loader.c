@@ -15,6 +15,7 @@ struct loader {
     atomic_bool cancel;
     pthread_mutex_t lock;
     bool done, left;      // under lock: the thread has a result; nobody waits for it
+    bool joined;          // the thread is gone; its starter alone looks
     td_engine *engine;    // until somebody takes it
     td_err err;
 };
@@ -90,6 +91,10 @@ bool loader_result(loader *l, td_engine **engine, td_err *err)
         *err = l->err;
     }
     pthread_mutex_unlock(&l->lock);
+    if (done && !l->joined) { // it is about to return
+        pthread_join(l->thread, NULL);
+        l->joined = true;
+    }
     return done;
 }
 
@@ -97,6 +102,10 @@ bool loader_leave(loader *l, double patience_s)
 {
     if (!l)
         return true;
+    if (l->joined) {
+        loader_free(l);
+        return true;
+    }
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += (time_t)patience_s + 1;

@@ -91,6 +91,7 @@ def test_empty_host():
     assert status == 2 and "--host is empty" in err and "Name or service" not in err
 
 
+@pytest.mark.skipif(BINARY.exists() and b"__asan_init" in BINARY.read_bytes(), reason="ASan's shadow takes terabytes")
 def test_address_space_shrinks_the_cache():
     bound = 1 << 30
     log = started("--max-num-seqs", "4", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (bound, bound)))

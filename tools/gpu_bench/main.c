@@ -91,5 +91,10 @@ int main(int argc, char **argv)
     }
     if (b.table)
         fclose(b.table);
+    gbench_free(b.noise);
+    GPU_SYM(rt_event_destroy)(b.from);
+    GPU_SYM(rt_event_destroy)(b.to);
+    GPU_SYM(rt_stream_destroy)(b.stream);
+    GPU_SYM(rt_close)();
     return b.failures > 0;
 }
