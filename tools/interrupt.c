@@ -4,9 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t count, terminated, resized, continued;
+static atomic_int count, terminated, resized, continued; // two signals may come to two threads at once
 static void (*callback)(int count);
 static int wake[2] = {-1, -1}; // a byte a signal: poll sees it also when another thread ran the handler
 
@@ -66,18 +67,11 @@ _Noreturn void interrupt_die(void)
 }
 
 int interrupt_count(void) { return count; }
-void interrupt_reset(void) { count = terminated; }
+void interrupt_reset(void) { atomic_store(&count, terminated); }
 bool interrupt_terminated(void) { return terminated; }
 
-static bool take(volatile sig_atomic_t *fact)
-{
-    bool was = *fact;
-    *fact = 0;
-    return was;
-}
-
-bool interrupt_resized(void) { return take(&resized); }
-bool interrupt_continued(void) { return take(&continued); }
+bool interrupt_resized(void) { return atomic_exchange(&resized, 0); }
+bool interrupt_continued(void) { return atomic_exchange(&continued, 0); }
 
 bool interrupt_wait(int fd)
 {

@@ -7,19 +7,20 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static server *running;
-static volatile sig_atomic_t terminated;
+static atomic_int terminated; // two signals may come to two threads at once
 
 static void on_signal(int sig)
 {
     if (sig == SIGHUP)
         server_reload(running);
-    else if (terminated++)
+    else if (atomic_fetch_add(&terminated, 1))
         server_stop(running);
     else
         server_drain(running);
