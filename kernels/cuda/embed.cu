@@ -24,7 +24,7 @@ static __device__ __forceinline__ float element(const embed_call &a, int32_t id,
         return ((const float *)row)[c];
     if (a.type == KT_F16)
         return kern_f16_to_f32(((const uint16_t *)row)[c]);
-    return td_bf16_to_f32(*(const uint16_t *)(a.table + gemm_weight_at(a.cols, id, c)));
+    return kern_bf16_to_f32(*(const uint16_t *)(a.table + gemm_weight_at(a.cols, id, c)));
 }
 
 static __global__ void embed_kernel(embed_call a)

@@ -10,7 +10,7 @@
 #include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/gemm.h"
 
-enum { WARP_ROWS = 16, STEP_K = 16, TILE_STEPS = GEMM_COLS / STEP_K };
+enum { WARP_ROWS = 16, TILE_STEPS = GEMM_COLS / GEMM_STEP };
 
 static __device__ __forceinline__ int frag_row(int j) { return (int)threadIdx.x % 32 / 4 + (j >= 2 ? 8 : 0); }
 static __device__ __forceinline__ int frag_tok(int j) { return (int)threadIdx.x % 4 * 2 + (j & 1); }

@@ -18,6 +18,7 @@
 #include "kernels/math.h"
 
 enum { GEMM_ROWS = 64, GEMM_COLS = 64, GEMM_TILE_BYTES = GEMM_ROWS * GEMM_COLS * 2, GEMM_LINE_BYTES = GEMM_COLS * 2 };
+enum { GEMM_STEP = 16 }; // columns that the tensor cores add at once
 
 GPU_FN static inline int32_t gemm_panels(int32_t rows) { return (rows + GEMM_ROWS - 1) / GEMM_ROWS; }
 GPU_FN static inline int32_t gemm_tiles(int32_t cols) { return (cols + GEMM_COLS - 1) / GEMM_COLS; }

@@ -6,8 +6,6 @@
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/gpu_matmul.h"
 
-enum { STEP_K = 16 };
-
 static bool in_panels(const kern_weight *w) { return gpu_weight_in_panels(w->type); }
 
 static gpu_finish finish_of(const kern_matmul_args *a, int32_t part, gpu_finish_kind kind, float *out)
@@ -19,8 +17,8 @@ static gpu_finish finish_of(const kern_matmul_args *a, int32_t part, gpu_finish_
 static void add_part(gemm_call *c, const kern_matmul_args *a, int32_t part, gpu_finish end)
 {
     const kern_weight *w = a->w[part];
-    td_assert(w->chunks == 1 || (w->chunks == 2 && w->cols % (2 * STEP_K) == 0));
-    gemm_part p = {(const uint8_t *)w->data, end, w->rows, c->panels, w->chunks == 2 ? w->cols / 2 / STEP_K : 0};
+    td_assert(w->chunks == 1 || (w->chunks == 2 && w->cols % (2 * GEMM_STEP) == 0));
+    gemm_part p = {(const uint8_t *)w->data, end, w->rows, c->panels, w->chunks == 2 ? w->cols / 2 / GEMM_STEP : 0};
     c->part[c->part_count++] = p;
     c->panels += c->glu && c->part_count > 1 ? 0 : gemm_panels(w->rows);
 }

@@ -83,46 +83,14 @@ static inline void td_launch_kernel(const td_launch_cfg &c, void (*kernel)(P...)
 
 #define TD_WARP_ALL 0xffffffffu
 
-/* 16-bit floats, nearest even. NaN stays NaN. bf16 denormals are kept. */
-static __device__ __forceinline__ float td_bf16_to_f32(uint16_t h) { return __uint_as_float((uint32_t)h << 16); }
-
+/* To nearest even, NaN stays NaN. Unlike kern_f32_to_bf16 it keeps denormals: the test for them costs attention the
+ * registers that it has not. Every other conversion is half.h's. */
 static __device__ __forceinline__ uint16_t td_f32_to_bf16(float f)
 {
     uint32_t u = __float_as_uint(f);
     if ((u & 0x7fffffffu) > 0x7f800000u)
         return (uint16_t)(u >> 16 | 0x40);
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
-static __device__ __forceinline__ float td_f16_to_f32(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 0x3ff;
-    if (exp == 31)
-        return __uint_as_float(sign | 0x7f800000 | man << 13 | (man ? 0x400000u : 0u));
-    if (exp)
-        return __uint_as_float(sign | (exp + 112) << 23 | man << 13);
-    if (!man)
-        return __uint_as_float(sign);
-    uint32_t shift = (uint32_t)__clz((int)man) - 21; // brings the leading one to bit 10
-    return __uint_as_float(sign | (113 - shift) << 23 | (man << shift & 0x3ff) << 13);
-}
-
-static __device__ __forceinline__ uint16_t td_f32_to_f16(float f)
-{
-    uint32_t u = __float_as_uint(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
-    if (a >= 0x7f800000)
-        return (uint16_t)(sign | 0x7c00 | (a > 0x7f800000 ? 0x200 | (a >> 13 & 0x3ff) : 0));
-    if (a >= 0x477ff000)
-        return (uint16_t)(sign | 0x7c00);
-    if (a >= 0x38800000) {
-        a += 0xfff + (a >> 13 & 1);
-        return (uint16_t)(sign | (a - 0x38000000) >> 13);
-    }
-    if (a < 0x33000000)
-        return (uint16_t)sign;
-    uint32_t man = (a & 0x7fffff) | 0x800000, shift = 126 - (a >> 23), half = 1u << (shift - 1);
-    uint32_t r = man >> shift, rest = man & ((1u << shift) - 1);
-    return (uint16_t)(sign | (r + (rest > half || (rest == half && (r & 1)))));
 }
 
 /* The 64-bit descriptor of a wgmma operand in shared memory. swizzle_bytes: 0, 32, 64, 128, as the tensor copy that
